@@ -1,0 +1,115 @@
+/*
+ * The contract between a VM and what virtualises its CPUs.
+ *
+ * Purpose: run the same VM under KVM, in software, on our own VT-x driver, or with no CPU at all.
+ *          Nothing here imitates one engine's system calls.
+ * Owner:   engine_vm and engine_vcpu belong to the engine; the VM creates and destroys them.
+ * Thread:  noted at each function.
+ */
+#ifndef TRAPEZE_VM_ENGINE_H
+#define TRAPEZE_VM_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "vm/exit.h"
+#include "vm/guestmem.h"
+#include "vm/irq.h"
+#include "x86/cpuid.h"
+#include "x86/state.h"
+
+struct engine_vm;   /* each engine defines its own */
+struct engine_vcpu; /* likewise */
+
+/* What probe finds out; printed by `trapeze probe` and weighed by `--engine auto`. */
+struct engine_probe {
+    bool usable;
+    char why[256];        /* one line: what it is, or why it can't be used and what to do */
+    char details[2048];   /* further lines for `probe`, newline-separated; may be empty */
+    double mips;          /* measured millions of guest instructions a second; 0 if not measured */
+    double exit_us;       /* measured microseconds of one port exit; 0 if not measured */
+};
+
+/* What an engine's VM is made from. */
+struct engine_vm_options {
+    struct guestmem *memory; /* slots are already there; the engine maps them at creation */
+    unsigned int vcpu_count;
+    uint64_t tsc_hz;        /* frequency the guest is told; what the host's TSC runs at */
+    const char *arguments;  /* engine-specific "key=value,…" from --engine NAME,…; NULL if none */
+};
+
+/* What a vCPU is made from. */
+struct engine_vcpu_options {
+    unsigned int index; /* 0 is the bootstrap processor; the LAPIC id is the same number */
+    const struct cpuid_table *cpuid;           /* what the guest is to see; copied */
+    const struct interrupt_source *interrupts; /* NULL when ENGINE_HAS_INTERRUPT_CONTROLLERS */
+};
+
+#define ENGINE_HAS_INTERRUPT_CONTROLLERS (1u << 0) /* LAPIC, IOAPIC and PIC live in the engine */
+#define ENGINE_HAS_CLOCK                 (1u << 1) /* serves the KVM clock MSRs itself */
+#define ENGINE_RUNS_NOTHING              (1u << 2) /* null: run returns EXIT_HLT at once */
+
+struct engine_ops {
+    const char *name;    /* as --engine spells it */
+    const char *summary; /* a phrase for help texts */
+
+    /* Finds out what this host offers; quick (some milliseconds). Any thread. */
+    void (*probe)(struct engine_probe *probe);
+
+    /* VM. One thread, before vCPUs run and after they stopped. */
+    int (*vm_create)(const struct engine_vm_options *options, struct engine_vm **out,
+                     struct error *error);
+    void (*vm_destroy)(struct engine_vm *vm);
+    unsigned int (*features)(const struct engine_vm *vm); /* ENGINE_… */
+    /* The most that CPUID may show on this engine; the machine takes away and adds topology. */
+    int (*cpuid_supported)(struct engine_vm *vm, struct cpuid_table *table, struct error *error);
+
+    /* vCPU. Created and destroyed by the vCPU's own thread. The state is that after RESET. */
+    int (*vcpu_create)(struct engine_vm *vm, const struct engine_vcpu_options *options,
+                       struct engine_vcpu **out, struct error *error);
+    void (*vcpu_destroy)(struct engine_vcpu *vcpu);
+
+    /*
+     * Completes what *exit (as served) left open, then runs the guest until the next exit.
+     * Returns 0 with *exit filled in; -EINTR or -EAGAIN: nothing happened that needs serving, call
+     * again; another -errno: the engine failed, the text in *error. The vCPU's thread.
+     */
+    int (*run)(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error);
+
+    /*
+     * Makes a run in progress return EXIT_KICKED (or the next one, if none is): a kick is never
+     * lost. Any thread; async-signal-safe.
+     */
+    void (*kick)(struct engine_vcpu *vcpu);
+
+    /*
+     * Tells the engine that its interrupt_source may have something (or INTR changed): a running
+     * guest looks at it before long; no EXIT_KICKED follows. Any thread. NULL if not needed.
+     */
+    void (*interrupt_changed)(struct engine_vcpu *vcpu);
+
+    /* Queues an NMI. Any thread. */
+    int (*nmi)(struct engine_vcpu *vcpu);
+
+    /* groups: a mask of enum x86_state_group. The vCPU's thread, between runs, after completion. */
+    int (*get_state)(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
+                     struct error *error);
+    int (*set_state)(struct engine_vcpu *vcpu, unsigned int groups, const struct x86_state *state,
+                     struct error *error);
+
+    /* Guest instructions executed so far, 0 if the engine does not count. The vCPU's thread. */
+    uint64_t (*instructions)(const struct engine_vcpu *vcpu);
+
+    /* Only with ENGINE_HAS_INTERRUPT_CONTROLLERS. Any thread. */
+    int (*irq_line)(struct engine_vm *vm, unsigned int gsi, bool level);
+    int (*msi)(struct engine_vm *vm, const struct msi_message *message);
+};
+
+/*
+ * The engines that are built in, best first; ends with NULL. The one table is in
+ * src/machine/engines.c, the lowest layer that may see every engine.
+ */
+extern const struct engine_ops *const engine_table[];
+
+#endif

@@ -1,0 +1,120 @@
+/*
+ * A virtual machine: memory, buses, devices' lock and clock, vCPU threads, and how it ended.
+ *
+ * Purpose: everything that is the same for each engine and each machine type.
+ * Owner:   whoever called vm_create; the machine (src/machine) wires devices to it.
+ * Thread:  creation, start and destruction on one thread; vm_stop, vm_signal_* from any.
+ *
+ * Locks: vm->device_lock guards every device, both buses and the timers. It is taken by the run
+ * loop around bus_serve, by the event thread around timers and backend events, and by the
+ * interrupt_source functions. Devices never take it themselves.
+ */
+#ifndef TRAPEZE_VM_VM_H
+#define TRAPEZE_VM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "vm/bus.h"
+#include "vm/engine.h"
+#include "vm/outcome.h"
+#include "vm/timer.h"
+
+#define VM_VCPUS_MAX 64
+
+struct exit_stats; /* vm/exit_stats.h: counts and times by reason and by port or address */
+struct event_loop; /* base/event_loop.h */
+struct vm_timers;  /* vm/vm_timers.h: the timer_host on the event loop */
+struct vcpu;
+
+struct vm_options {
+    const struct engine_ops *engine;
+    const char *engine_arguments; /* may be NULL */
+    struct guestmem *memory;      /* taken over: destroyed with the VM */
+    unsigned int vcpu_count;      /* 1..VM_VCPUS_MAX */
+    uint64_t tsc_hz;
+};
+
+/* What a machine does about MSR and hypercall exits; NULL functions refuse. */
+struct vm_platform {
+    /* Returns false for #GP(0). Called with the device lock held. */
+    bool (*rdmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t *value);
+    bool (*wrmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t value);
+    const struct interrupt_source *(*interrupts)(void *context, unsigned int vcpu);
+    void *context;
+};
+
+struct vcpu {
+    struct vm *vm;
+    unsigned int index;
+    struct engine_vcpu *engine_vcpu; /* created and destroyed by its thread, under vm->lock */
+    struct vcpu_exit exit;
+    struct exit_stats *stats;
+    pthread_t thread;
+    bool thread_started;
+    /* Requests from other threads, bits of VCPU_REQUEST_…; set, then kick. */
+    atomic_uint requests;
+    atomic_uint sipi_vector;
+    bool waiting_for_sipi; /* its thread only */
+    struct x86_state initial; /* the state it starts with */
+    struct error error;       /* why its engine failed */
+};
+
+#define VCPU_REQUEST_STOP 1u
+#define VCPU_REQUEST_INIT 2u
+#define VCPU_REQUEST_SIPI 4u
+#define VCPU_REQUEST_NMI  8u
+
+struct vm {
+    const struct engine_ops *engine;
+    struct engine_vm *engine_vm;
+    struct guestmem *memory;
+    struct bus ports, mmio;
+    pthread_mutex_t device_lock;
+    struct event_loop *events;
+    struct vm_timers *timers; /* its timer_host is what devices get */
+    struct vm_platform platform;
+    unsigned int vcpu_count;
+    struct vcpu vcpus[VM_VCPUS_MAX];
+    struct cpuid_table cpuid[1]; /* the template; the machine makes each vCPU's from it */
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    enum vm_outcome outcome; /* VM_RUNNING until the first vm_stop */
+    int outcome_code;
+    char outcome_text[512]; /* details for people: the panic's words, the engine's error */
+    unsigned int halted;    /* vCPUs that wait in HLT or for SIPI */
+};
+
+int vm_create(const struct vm_options *options, struct vm **out, struct error *error);
+void vm_destroy(struct vm *vm); /* stops it first if it still runs */
+
+/*
+ * Starts the vCPU threads and the event thread. Before that the machine has filled in
+ * vm->platform, mapped its devices and given vCPU 0 its initial state (the others start waiting
+ * for SIPI unless their initial.activity says otherwise).
+ */
+int vm_start(struct vm *vm, struct error *error);
+
+/* Ends the run; the first call decides the outcome. Any thread. text may be NULL. */
+void vm_stop(struct vm *vm, enum vm_outcome outcome, int code, const char *text);
+
+/* Waits until the VM has stopped and every vCPU thread has ended. Returns the outcome. */
+enum vm_outcome vm_wait(struct vm *vm);
+
+/* From an interrupt controller, with or without the device lock. */
+void vm_signal_interrupt(struct vm *vm, unsigned int vcpu); /* its interrupt_source changed */
+void vm_signal_init(struct vm *vm, unsigned int vcpu);
+void vm_signal_sipi(struct vm *vm, unsigned int vcpu, uint8_t vector);
+void vm_signal_nmi(struct vm *vm, unsigned int vcpu);
+
+/* The timer host for devices. */
+struct timer_host *vm_timer_host(struct vm *vm);
+
+/* Prints the table of exits over all vCPUs; may be called while the VM runs. */
+void vm_print_stats(struct vm *vm, FILE *out);
+
+#endif
