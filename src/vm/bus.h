@@ -35,11 +35,11 @@ struct bus_mapping {
     const char *name; /* for the log and statistics; a string constant */
 };
 
-#define BUS_MAPPINGS_MAX 64
+#define BUS_MAPPINGS_MAX         64
 #define BUS_UNCLAIMED_LOGGED_MAX 64
 
 struct bus {
-    const char *name; /* "port" or "memory" */
+    const char *name;                              /* "port" or "memory" */
     struct bus_mapping mappings[BUS_MAPPINGS_MAX]; /* sorted by base */
     unsigned int count;
     uint64_t unclaimed[BUS_UNCLAIMED_LOGGED_MAX]; /* addresses that were logged already */

@@ -25,18 +25,18 @@ struct engine_vcpu; /* likewise */
 /* What probe finds out; printed by `trapeze probe` and weighed by `--engine auto`. */
 struct engine_probe {
     bool usable;
-    char why[256];        /* one line: what it is, or why it can't be used and what to do */
-    char details[2048];   /* further lines for `probe`, newline-separated; may be empty */
-    double mips;          /* measured millions of guest instructions a second; 0 if not measured */
-    double exit_us;       /* measured microseconds of one port exit; 0 if not measured */
+    char why[256];      /* one line: what it is, or why it can't be used and what to do */
+    char details[2048]; /* further lines for `probe`, newline-separated; may be empty */
+    double mips;        /* measured millions of guest instructions a second; 0 if not measured */
+    double exit_us;     /* measured microseconds of one port exit; 0 if not measured */
 };
 
 /* What an engine's VM is made from. */
 struct engine_vm_options {
     struct guestmem *memory; /* slots are already there; the engine maps them at creation */
     unsigned int vcpu_count;
-    uint64_t tsc_hz;        /* frequency the guest is told; what the host's TSC runs at */
-    const char *arguments;  /* engine-specific "key=value,…" from --engine NAME,…; NULL if none */
+    uint64_t tsc_hz;       /* frequency the guest is told; what the host's TSC runs at */
+    const char *arguments; /* engine-specific "key=value,…" from --engine NAME,…; NULL if none */
 };
 
 /* What a vCPU is made from. */

@@ -13,20 +13,20 @@
 #include <stdint.h>
 
 enum exit_reason {
-    EXIT_NONE,          /* nothing to complete: the first run */
-    EXIT_KICKED,        /* another thread asked; nothing to serve */
-    EXIT_PIO,           /* IN, OUT and their string forms */
-    EXIT_MMIO,          /* memory that no slot holds, or a write to a read-only slot */
-    EXIT_RDMSR,         /* an MSR that the engine does not keep */
+    EXIT_NONE,   /* nothing to complete: the first run */
+    EXIT_KICKED, /* another thread asked; nothing to serve */
+    EXIT_PIO,    /* IN, OUT and their string forms */
+    EXIT_MMIO,   /* memory that no slot holds, or a write to a read-only slot */
+    EXIT_RDMSR,  /* an MSR that the engine does not keep */
     EXIT_WRMSR,
-    EXIT_HLT,           /* halted; run again when an interrupt waits */
-    EXIT_HYPERCALL,     /* VMCALL or VMMCALL */
+    EXIT_HLT,              /* halted; run again when an interrupt waits */
+    EXIT_HYPERCALL,        /* VMCALL or VMMCALL */
     EXIT_INTERRUPT_WINDOW, /* an interrupt can be taken now */
-    EXIT_DEBUG,         /* a debugger's breakpoint or step */
-    EXIT_SHUTDOWN,      /* triple fault; see shutdown */
-    EXIT_ENTRY_FAILED,  /* the hardware refused the guest state */
-    EXIT_SYSTEM_EVENT,  /* the kernel's own reset, shutdown or crash report */
-    EXIT_INTERNAL,      /* the engine can't go on; words in internal.text */
+    EXIT_DEBUG,            /* a debugger's breakpoint or step */
+    EXIT_SHUTDOWN,         /* triple fault; see shutdown */
+    EXIT_ENTRY_FAILED,     /* the hardware refused the guest state */
+    EXIT_SYSTEM_EVENT,     /* the kernel's own reset, shutdown or crash report */
+    EXIT_INTERNAL,         /* the engine can't go on; words in internal.text */
     EXIT_REASON_COUNT
 };
 

@@ -58,7 +58,7 @@ struct vcpu {
     /* Requests from other threads, bits of VCPU_REQUEST_…; set, then kick. */
     atomic_uint requests;
     atomic_uint sipi_vector;
-    bool waiting_for_sipi; /* its thread only */
+    bool waiting_for_sipi;    /* its thread only */
     struct x86_state initial; /* the state it starts with */
     struct error error;       /* why its engine failed */
 };

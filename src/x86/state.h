@@ -55,12 +55,12 @@ struct x86_table_register {
 
 /* Groups that engine get/set calls select; a bit mask. */
 enum x86_state_group {
-    X86_STATE_GENERAL = 1 << 0,   /* gpr, rip, rflags */
-    X86_STATE_SYSTEM = 1 << 1,    /* segments, tables, control registers, efer */
-    X86_STATE_DEBUG = 1 << 2,     /* dr0..dr7 */
-    X86_STATE_MSRS = 1 << 3,      /* struct x86_msrs */
-    X86_STATE_FPU = 1 << 4,       /* the XSAVE image, xcr0 */
-    X86_STATE_EVENTS = 1 << 5,    /* shadows, NMI blocking, pending exception, activity */
+    X86_STATE_GENERAL = 1 << 0, /* gpr, rip, rflags */
+    X86_STATE_SYSTEM = 1 << 1,  /* segments, tables, control registers, efer */
+    X86_STATE_DEBUG = 1 << 2,   /* dr0..dr7 */
+    X86_STATE_MSRS = 1 << 3,    /* struct x86_msrs */
+    X86_STATE_FPU = 1 << 4,     /* the XSAVE image, xcr0 */
+    X86_STATE_EVENTS = 1 << 5,  /* shadows, NMI blocking, pending exception, activity */
     X86_STATE_ALL = (1 << 6) - 1
 };
 

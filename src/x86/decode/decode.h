@@ -36,11 +36,12 @@ enum x86_encoding { X86_ENCODING_LEGACY, X86_ENCODING_VEX };
 #define X86_REGISTER_RIP  17 /* base only: the address of the next instruction */
 
 /* Bits of x86_instruction.flags. */
-#define X86_INSTRUCTION_LOCK     (1u << 0)  /* F0 was there, and the instruction allows it */
-#define X86_INSTRUCTION_REP      (1u << 1)  /* F3 was there (REP, REPE, XRELEASE, PAUSE …) */
-#define X86_INSTRUCTION_REPNE    (1u << 2)  /* F2 was there */
-#define X86_INSTRUCTION_MODRM    (1u << 3)  /* has a ModRM byte */
-#define X86_INSTRUCTION_MEMORY   (1u << 4)  /* has a ModRM memory operand: base … displacement hold */
+#define X86_INSTRUCTION_LOCK   (1u << 0) /* F0 was there, and the instruction allows it */
+#define X86_INSTRUCTION_REP    (1u << 1) /* F3 was there (REP, REPE, XRELEASE, PAUSE …) */
+#define X86_INSTRUCTION_REPNE  (1u << 2) /* F2 was there */
+#define X86_INSTRUCTION_MODRM  (1u << 3) /* has a ModRM byte */
+#define X86_INSTRUCTION_MEMORY (1u << 4) /* has a ModRM memory operand: base … displacement hold \
+                                          */
 #define X86_INSTRUCTION_REX      (1u << 5)  /* any REX prefix: byte registers 4..7 are SPL..DIL */
 #define X86_INSTRUCTION_W        (1u << 6)  /* REX.W or VEX.W */
 #define X86_INSTRUCTION_OVERRIDE (1u << 7)  /* a segment prefix is in force */
@@ -53,9 +54,9 @@ enum x86_encoding { X86_ENCODING_LEGACY, X86_ENCODING_VEX };
  * How the operands of a vector, MMX or GPR-from-VEX instruction sit in its fields; zero for the
  * others. What a thunk that runs the instruction natively needs, and no more.
  */
-#define X86_SHAPE_REG_GPR      (1u << 0)  /* ModRM.reg names a general register */
-#define X86_SHAPE_RM_GPR       (1u << 1)  /* ModRM.rm, when mod = 3, names a general register */
-#define X86_SHAPE_VVVV_GPR     (1u << 2)  /* VEX.vvvv names a general register (BMI) */
+#define X86_SHAPE_REG_GPR      (1u << 0) /* ModRM.reg names a general register */
+#define X86_SHAPE_RM_GPR       (1u << 1) /* ModRM.rm, when mod = 3, names a general register */
+#define X86_SHAPE_VVVV_GPR     (1u << 2) /* VEX.vvvv names a general register (BMI) */
 #define X86_SHAPE_REG_MMX      (1u << 3)
 #define X86_SHAPE_RM_MMX       (1u << 4)
 #define X86_SHAPE_VVVV         (1u << 5)  /* VEX.vvvv is an operand at all */
@@ -97,12 +98,12 @@ struct x86_instruction {
     uint8_t scale;       /* shift count 0..3 */
     uint8_t segment;     /* effective segment of the memory or string source operand */
     uint8_t condition;   /* low four bits of the opcode for Jcc, SETcc, CMOVcc */
-    uint8_t immediate_size; /* bytes of the immediate as encoded: 0, 1, 2, 4, 8 (3 for ENTER) */
+    uint8_t immediate_size;    /* bytes of the immediate as encoded: 0, 1, 2, 4, 8 (3 for ENTER) */
     uint8_t displacement_size; /* bytes of the displacement as encoded */
-    uint8_t opcode_offset;  /* where the opcode byte stands, from the first byte */
-    int32_t displacement;   /* sign-extended; MOV moffs keeps its 64-bit address in immediate */
-    int64_t immediate;      /* sign-extended as the instruction does it; relative distance too */
-    uint16_t immediate2;    /* selector of a far pointer, level of ENTER */
+    uint8_t opcode_offset;     /* where the opcode byte stands, from the first byte */
+    int32_t displacement;      /* sign-extended; MOV moffs keeps its 64-bit address in immediate */
+    int64_t immediate;         /* sign-extended as the instruction does it; relative distance too */
+    uint16_t immediate2;       /* selector of a far pointer, level of ENTER */
 };
 
 /*
@@ -114,8 +115,8 @@ struct x86_instruction {
  * EVEX, XOP and 3DNow! encodings are invalid. LOCK where it is not allowed is invalid. Features
  * are not checked here: feature says what the instruction belongs to.
  */
-enum x86_decode_result x86_decode(enum x86_decode_mode mode, const uint8_t *bytes,
-                                  size_t available, struct x86_instruction *instruction);
+enum x86_decode_result x86_decode(enum x86_decode_mode mode, const uint8_t *bytes, size_t available,
+                                  struct x86_instruction *instruction);
 
 /* The mnemonic of an operation in lower case, for people: "lgdt"; never NULL. */
 const char *x86_operation_name(enum x86_operation operation);

@@ -142,7 +142,7 @@ enum x86_operation {
     X86_OP_CALL_INDIRECT,
     X86_OP_CALL_FAR,
     X86_OP_CALL_FAR_INDIRECT,
-    X86_OP_RET,     /* immediate 0 or the bytes to release */
+    X86_OP_RET, /* immediate 0 or the bytes to release */
     X86_OP_RET_FAR,
     X86_OP_IRET,
     X86_OP_LOOP,
@@ -219,12 +219,12 @@ enum x86_operation {
     X86_OP_WRPKRU,
     X86_OP_XGETBV,
     X86_OP_XSETBV,
-    X86_OP_VMCALL, /* 0F 01 C1 */
+    X86_OP_VMCALL,  /* 0F 01 C1 */
     X86_OP_VMMCALL, /* 0F 01 D9 */
-    X86_OP_VMX,    /* the other VMX instructions */
+    X86_OP_VMX,     /* the other VMX instructions */
     /* x87, MMX and vector state */
     X86_OP_FWAIT,
-    X86_OP_X87,    /* D8..DF */
+    X86_OP_X87, /* D8..DF */
     X86_OP_EMMS,
     X86_OP_FXSAVE,
     X86_OP_FXRSTOR,
@@ -236,7 +236,7 @@ enum x86_operation {
     X86_OP_XRSTORS,
     X86_OP_LDMXCSR, /* VEX form included */
     X86_OP_STMXCSR,
-    X86_OP_MASKMOV, /* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU: stores through DS:rDI */
+    X86_OP_MASKMOV,  /* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU: stores through DS:rDI */
     X86_OP_VMASKMOV, /* VMASKMOVPS/PD, VPMASKMOVD/Q: masked elements do not fault */
     X86_OP_GATHER,
     X86_OP_VZERO, /* VZEROALL, VZEROUPPER */
