@@ -1,0 +1,56 @@
+# The thin front door: Meson and ninja do the building, scripts/ does the rest.
+#
+#   make            build; the program is build/release/trapeze
+#   make demo       boot Debian's stock cloud kernel: a shell on the terminal
+#   make check      every test; the last line is "N passed, N failed, N skipped"
+#   make bench      benchmarks, against QEMU in the same run
+#   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
+#   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
+#   make install    to PREFIX (/usr/local), below DESTDIR if given
+#   make clean      remove what was built (downloads stay; `make distclean` removes them too)
+
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+RELEASE := build/release
+
+.PHONY: all demo check bench fuzz sanitize install clean distclean
+
+all: $(RELEASE)/build.ninja
+	@ninja -C $(RELEASE)
+
+$(RELEASE)/build.ninja:
+	@scripts/install-dependencies build
+	@mkdir -p build
+	@meson setup --prefix $(PREFIX) $(RELEASE) >$(RELEASE).log || { cat $(RELEASE).log; exit 1; }
+
+demo:
+	@scripts/install-dependencies demo
+	@$(MAKE) --no-print-directory all
+	@scripts/demo $(RELEASE)/trapeze
+
+check:
+	@scripts/install-dependencies test
+	@scripts/run-tests
+
+bench:
+	@scripts/install-dependencies test
+	@$(MAKE) --no-print-directory all
+	@scripts/run-benchmarks
+
+fuzz:
+	@scripts/install-dependencies test
+	@scripts/run-tests --only fuzz --fuzz-seconds $(FUZZ_SECONDS)
+
+sanitize:
+	@scripts/install-dependencies test
+	@scripts/run-tests --only sanitize
+
+install: all
+	@meson configure $(RELEASE) -Dprefix=$(PREFIX)
+	@meson install -C $(RELEASE) --quiet
+
+clean:
+	@rm -rf $(filter-out build/guest,$(wildcard build/*))
+
+distclean:
+	@rm -rf build
