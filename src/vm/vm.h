@@ -61,6 +61,10 @@ struct vcpu {
     bool waiting_for_sipi;    /* its thread only */
     struct x86_state initial; /* the state it starts with */
     struct error error;       /* why its engine failed */
+    /* What its thread leaves behind when it ends, for people; to be read after vm_wait. */
+    struct x86_state final;
+    bool final_known;           /* false when the engine could not tell, or it never ran */
+    atomic_ullong instructions; /* engine_ops.instructions, as of its last exit; any thread */
 };
 
 #define VCPU_REQUEST_STOP 1u
