@@ -50,6 +50,11 @@ void soft_check_write(struct soft_cpu *cpu, uint64_t linear, size_t length);
 uint64_t soft_system_read(struct soft_cpu *cpu, uint64_t linear, unsigned int size);
 void soft_system_write(struct soft_cpu *cpu, uint64_t linear, uint64_t value, unsigned int size);
 void soft_system_check_write(struct soft_cpu *cpu, uint64_t linear, size_t length);
+/*
+ * Changes one byte as a locked access: the accessed bit of a descriptor, the busy bit of a TSS.
+ * Returns the byte before. May raise what a write raises, before anything changed.
+ */
+uint8_t soft_system_update(struct soft_cpu *cpu, uint64_t linear, uint8_t clear, uint8_t set);
 
 /* At another privilege level: stacks of inner levels (user = a CPL of 3). */
 uint64_t soft_read_as(struct soft_cpu *cpu, bool user, uint64_t linear, unsigned int size);
