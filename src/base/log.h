@@ -1,7 +1,7 @@
 /*
  * What the monitor says about itself while it runs, on stderr, a line at a time.
  *
- * Purpose: warnings (a guest touched an address no device claims) and progress notes. Results and
+ * Purpose: warnings, and notes (a guest touched an address no device claims, progress). Results and
  *          errors that end a run are printed by src/cli, not logged.
  * Owner:   the process. The level is set once at start, before other threads exist.
  * Thread:  any; a line is written with one write(2).
