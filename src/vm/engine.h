@@ -101,6 +101,13 @@ struct engine_ops {
     /* Guest instructions executed so far, 0 if the engine does not count. The vCPU's thread. */
     uint64_t (*instructions)(const struct engine_vcpu *vcpu);
 
+    /*
+     * What the guest's TSC is ahead of the host's, modulo 2^64: the local APIC's TSC-deadline
+     * timer needs it. The vCPU's thread, also while it serves an exit. NULL: the guest gets no
+     * TSC-deadline timer of ours.
+     */
+    uint64_t (*tsc_offset)(const struct engine_vcpu *vcpu);
+
     /* Only with ENGINE_HAS_INTERRUPT_CONTROLLERS. Any thread. */
     int (*irq_line)(struct engine_vm *vm, unsigned int gsi, bool level);
     int (*msi)(struct engine_vm *vm, const struct msi_message *message);
