@@ -49,6 +49,7 @@ struct engine_vcpu_options {
 #define ENGINE_HAS_INTERRUPT_CONTROLLERS (1u << 0) /* LAPIC, IOAPIC and PIC live in the engine */
 #define ENGINE_HAS_CLOCK                 (1u << 1) /* serves the KVM clock MSRs itself */
 #define ENGINE_RUNS_NOTHING              (1u << 2) /* null: run returns EXIT_HLT at once */
+#define ENGINE_HAS_PIT                   (1u << 3) /* the 8254 and port 0x61 live there too */
 
 struct engine_ops {
     const char *name;    /* as --engine spells it */
@@ -73,7 +74,8 @@ struct engine_ops {
     /*
      * Completes what *exit (as served) left open, then runs the guest until the next exit.
      * Returns 0 with *exit filled in; -EINTR or -EAGAIN: nothing happened that needs serving, call
-     * again; another -errno: the engine failed, the text in *error. The vCPU's thread.
+     * again with the same *exit, which the engine has set to EXIT_NONE if it completed it;
+     * another -errno: the engine failed, the text in *error. The vCPU's thread.
      */
     int (*run)(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error);
 
@@ -108,7 +110,11 @@ struct engine_ops {
      */
     uint64_t (*tsc_offset)(const struct engine_vcpu *vcpu);
 
-    /* Only with ENGINE_HAS_INTERRUPT_CONTROLLERS. Any thread. */
+    /*
+     * Only with ENGINE_HAS_INTERRUPT_CONTROLLERS. Any thread. gsi 0..15 are the ISA interrupts:
+     * the 8259 input and the IOAPIC input of that number, but for 0, which is IOAPIC input 2 as
+     * on every PC; 16..23 are IOAPIC inputs.
+     */
     int (*irq_line)(struct engine_vm *vm, unsigned int gsi, bool level);
     int (*msi)(struct engine_vm *vm, const struct msi_message *message);
 };

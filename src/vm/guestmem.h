@@ -64,6 +64,12 @@ int guestmem_add(struct guestmem *memory, gpa_t base, uint64_t length, unsigned 
 unsigned int guestmem_slot_count(const struct guestmem *memory);
 const struct memory_slot *guestmem_slot(const struct guestmem *memory, unsigned int index);
 
+/*
+ * The file that holds a slot of shared memory (from offset 0), for another process to map; -1
+ * for private memory. It stays the guestmem's to close.
+ */
+int guestmem_file(const struct guestmem *memory, unsigned int index);
+
 /* The slot that holds an address, or NULL. */
 const struct memory_slot *guestmem_find(const struct guestmem *memory, gpa_t address);
 
@@ -73,7 +79,10 @@ const struct memory_slot *guestmem_find(const struct guestmem *memory, gpa_t add
  */
 void *guestmem_pointer(const struct guestmem *memory, gpa_t address, uint64_t length);
 
-/* Copies; -EFAULT when any byte is outside RAM (then nothing has been copied). */
+/*
+ * Copies; -EFAULT when any byte is outside RAM (then nothing has been copied). ROM can be read but
+ * not written: whoever loads it uses guestmem_pointer and guestmem_written.
+ */
 int guestmem_read(const struct guestmem *memory, gpa_t address, void *buffer, size_t length);
 int guestmem_write(struct guestmem *memory, gpa_t address, const void *buffer, size_t length);
 

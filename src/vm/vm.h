@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/event_count.h"
 #include "vm/bus.h"
 #include "vm/engine.h"
 #include "vm/outcome.h"
@@ -44,22 +45,32 @@ struct vm_platform {
     bool (*rdmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t *value);
     bool (*wrmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t value);
     const struct interrupt_source *(*interrupts)(void *context, unsigned int vcpu);
+    /*
+     * True while a device may yet wake a CPU that is halted with interrupts off (by NMI, INIT,
+     * reset). NULL: never. Called with the device lock held; see VM_STUCK.
+     */
+    bool (*may_wake_halted)(void *context);
     void *context;
 };
 
 struct vcpu {
     struct vm *vm;
     unsigned int index;
-    struct engine_vcpu *engine_vcpu; /* created and destroyed by its thread, under vm->lock */
-    struct vcpu_exit exit;
+    struct engine_vcpu *engine_vcpu; /* published and withdrawn by its thread under vm->lock */
+    struct vcpu_exit exit; /* after vm_wait: the last one, with the exceptions of a triple fault */
     struct exit_stats *stats;
+    const struct interrupt_source *interrupts; /* NULL: nothing to ask */
     pthread_t thread;
     bool thread_started;
+    struct event_count wake; /* signalled when a request or an interrupt may have come */
     /* Requests from other threads, bits of VCPU_REQUEST_…; set, then kick. */
     atomic_uint requests;
     atomic_uint sipi_vector;
-    bool waiting_for_sipi;    /* its thread only */
-    struct x86_state initial; /* the state it starts with */
+    bool waiting_for_sipi; /* its thread only */
+    /* What CPUID shows on it; filled in before vm_start, else vm->cpuid is taken as it is. */
+    struct cpuid_table cpuid;
+    struct x86_state initial; /* the state it starts with: after RESET, unless changed */
+    int creation;             /* 0, or the -errno with which its engine part could not be made */
     struct error error;       /* why its engine failed */
     /* What its thread leaves behind when it ends, for people; to be read after vm_wait. */
     struct x86_state final;
@@ -83,16 +94,22 @@ struct vm {
     struct vm_platform platform;
     unsigned int vcpu_count;
     struct vcpu vcpus[VM_VCPUS_MAX];
-    struct cpuid_table cpuid[1]; /* the template; the machine makes each vCPU's from it */
+    unsigned int engine_features; /* ENGINE_… */
+    /* What the engine supports: the template from which the machine makes each vcpu.cpuid. */
+    struct cpuid_table cpuid[1];
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     enum vm_outcome outcome; /* VM_RUNNING until the first vm_stop */
     int outcome_code;
-    char outcome_text[512]; /* details for people: the panic's words, the engine's error */
-    unsigned int halted;    /* vCPUs that wait in HLT or for SIPI */
+    unsigned int outcome_vcpu; /* whose exit decided it; VM_VCPUS_MAX when none did */
+    char outcome_text[512];    /* details for people: the panic's words, the engine's error */
+    unsigned int halted;       /* vCPUs that wait in HLT or for SIPI and no interrupt can wake */
+    unsigned int created;      /* vCPUs whose engine part is there, or could not be made */
+    bool go;                   /* all are: the vCPUs may run */
 };
 
+/* On an error options->memory still belongs to the caller. */
 int vm_create(const struct vm_options *options, struct vm **out, struct error *error);
 void vm_destroy(struct vm *vm); /* stops it first if it still runs */
 
@@ -106,7 +123,14 @@ int vm_start(struct vm *vm, struct error *error);
 /* Ends the run; the first call decides the outcome. Any thread. text may be NULL. */
 void vm_stop(struct vm *vm, enum vm_outcome outcome, int code, const char *text);
 
-/* Waits until the VM has stopped and every vCPU thread has ended. Returns the outcome. */
+/* The same on account of a vCPU's exit, so that its registers are worth showing. */
+void vm_stop_by(struct vm *vm, unsigned int vcpu, enum vm_outcome outcome, int code,
+                const char *text);
+
+/*
+ * Waits until the VM has stopped and every vCPU thread and the event thread have ended. Returns
+ * the outcome. One thread, the one that will destroy the VM.
+ */
 enum vm_outcome vm_wait(struct vm *vm);
 
 /* From an interrupt controller, with or without the device lock. */
