@@ -31,9 +31,26 @@ static inline uint64_t ns_from_ticks(uint64_t ticks, uint64_t hz)
 }
 
 /*
- * A device's timer never fires more often than this, whatever its guest programs: the host must
- * not be flooded. Counters that the guest reads stay exact; ticks in between are merged into one.
+ * A device's periodic timer never fires more often than this, whatever its guest programs: the
+ * host must not be flooded. Counters that the guest reads stay exact; ticks in between merge.
  */
 #define TIMER_PERIOD_MIN_NS UINT64_C(20000)
+
+/* How many ticks a late periodic timer makes up for, one by one; any more are skipped. */
+#define TIMER_CATCH_UP_MAX 8
+
+/*
+ * The tick after the one that was due at previous, in any unit of time: exactly a period later, so
+ * that nothing drifts, or, when that is long past, the last one that is due already.
+ */
+static inline uint64_t periodic_next(uint64_t previous, uint64_t period, uint64_t now)
+{
+    uint64_t next = previous + period;
+
+    if (now > next && (now - next) / period > TIMER_CATCH_UP_MAX) {
+        next += (now - next) / period * period;
+    }
+    return next;
+}
 
 #endif

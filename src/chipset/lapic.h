@@ -30,11 +30,11 @@ struct lapic_signals {
     void (*sipi)(void *context, unsigned int vcpu, uint8_t vector);
     void (*nmi)(void *context, unsigned int vcpu);
     /*
-     * The first CPU moves its registers to a page, the last one leaves it: bus_map of
-     * LAPIC_WINDOW_SIZE bytes with lapic_window_io and this device, bus_unmap. Either may be NULL:
-     * registers that were moved are then not to be reached.
+     * The first CPU moves its registers to a page: bus_map of LAPIC_WINDOW_SIZE bytes with
+     * lapic_window_io and this device; false if the page is taken. The last CPU leaves a page that
+     * was mapped: bus_unmap. With NULL, registers are nowhere in memory.
      */
-    void (*map_window)(void *context, uint64_t base, void *device);
+    bool (*map_window)(void *context, uint64_t base, void *device);
     void (*unmap_window)(void *context, uint64_t base);
 };
 
@@ -76,6 +76,7 @@ struct lapic_window {
     struct lapics *lapics;
     uint64_t base;
     unsigned int users; /* 0: free */
+    bool mapped;
 };
 
 /* One local APIC. Register names as in the manual. */
@@ -83,7 +84,9 @@ struct lapic {
     struct lapics *lapics;
     unsigned int index;
     uint64_t base; /* IA32_APIC_BASE */
-    uint32_t id;   /* 8 bits in xAPIC mode */
+    bool in_window;
+    uint64_t window_base; /* the page it has joined */
+    uint32_t id;          /* 8 bits in xAPIC mode */
     uint32_t ldr, dfr, tpr, svr;
     uint32_t isr[8], tmr[8], irr[8];
     uint32_t esr;    /* as read */
@@ -138,7 +141,7 @@ bool lapics_msi(void *lapics, const struct msi_message *message);
 void lapics_set_lint0(void *lapics, unsigned int index, bool level);
 void lapics_set_lint1(void *lapics, unsigned int index, bool level);
 
-/* IA32_APIC_BASE, IA32_TSC_DEADLINE and the x2APIC range. */
+/* True for IA32_APIC_BASE, IA32_TSC_DEADLINE and the x2APIC range. */
 bool lapics_owns_msr(uint32_t index);
 /* Both return false for #GP(0). */
 bool lapics_rdmsr(struct lapics *lapics, unsigned int vcpu, uint32_t index, uint64_t *value);
