@@ -1,0 +1,288 @@
+/* The base layer: checked arithmetic, the clock, event counts and the event loop. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/event_count.h"
+#include "base/event_loop.h"
+#include "base/threads.h"
+#include "check.h"
+
+static void test_checked(void)
+{
+    uint64_t result;
+    CHECK(checked_add(UINT64_MAX - 1, 1, &result) && result == UINT64_MAX);
+    CHECK(!checked_add(UINT64_MAX, 1, &result));
+    CHECK(checked_multiply(UINT64_C(1) << 32, (UINT64_C(1) << 32) - 1, &result));
+    CHECK(!checked_multiply(UINT64_C(1) << 32, UINT64_C(1) << 32, &result));
+    CHECK(range_within(10, 0, 10));
+    CHECK(!range_within(11, 0, 10));
+    CHECK(range_within(3, 7, 10));
+    CHECK(!range_within(3, 8, 10));
+    CHECK(!range_within(3, UINT64_MAX, 10));
+    CHECK(ranges_overlap(0, 10, 9, 1));
+    CHECK(!ranges_overlap(0, 10, 10, 1));
+    CHECK(!ranges_overlap(5, 0, 0, 10));
+    CHECK(ranges_overlap(UINT64_MAX, 1, UINT64_MAX - 5, 6));
+    CHECK_EQUAL(align_down(0x1fff, 0x1000), 0x1000);
+    CHECK(checked_align_up(0x1001, 0x1000, &result) && result == 0x2000);
+    CHECK(checked_align_up(0x1000, 0x1000, &result) && result == 0x1000);
+    CHECK(!checked_align_up(UINT64_MAX - 5, 0x1000, &result));
+}
+
+/* The frequency must agree with a stretch of time measured here, within a few percent. */
+static void test_clock(void)
+{
+    const char *source = NULL;
+    uint64_t hz = clock_tsc_hz(&source);
+    CHECK(source != NULL && source[0] != '\0');
+    uint64_t ns = clock_now_ns(), ticks = clock_tsc();
+    struct timespec pause = {.tv_nsec = 20000000};
+    nanosleep(&pause, NULL);
+    ns = clock_now_ns() - ns;
+    ticks = clock_tsc() - ticks;
+    double measured = (double)ticks * 1e9 / (double)ns;
+    CHECK(measured > (double)hz * 0.9 && measured < (double)hz * 1.1);
+}
+
+/* Two threads hand a turn back and forth; one lost wake-up and the test hangs. */
+#define TURNS 20000u
+
+struct ping_pong {
+    struct event_count counts[2];
+    atomic_uint turn;
+};
+
+static void play(struct ping_pong *game, unsigned int me)
+{
+    for (unsigned int i = me; i < TURNS; i += 2) {
+        for (;;) {
+            unsigned int ticket = event_count_ticket(&game->counts[me]);
+            if (atomic_load(&game->turn) == i) {
+                break;
+            }
+            event_count_wait(&game->counts[me], ticket);
+        }
+        atomic_store(&game->turn, i + 1);
+        event_count_signal(&game->counts[1 - me]);
+    }
+}
+
+static void *play_second(void *context)
+{
+    play(context, 1);
+    return NULL;
+}
+
+static void test_event_count(void)
+{
+    struct ping_pong game = {0};
+    pthread_t thread;
+    struct thread_options options = {.name = "second", .run = play_second, .context = &game};
+    CHECK_EQUAL(thread_start(&thread, &options, NULL), 0);
+    play(&game, 0);
+    pthread_join(thread, NULL);
+    CHECK_EQUAL(atomic_load(&game.turn), TURNS);
+}
+
+struct masks {
+    bool term_blocked, kick_blocked, fault_blocked;
+};
+
+static void *read_masks(void *context)
+{
+    struct masks *masks = context;
+    sigset_t set;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    masks->term_blocked = sigismember(&set, SIGTERM) == 1;
+    masks->kick_blocked = sigismember(&set, thread_kick_signal()) == 1;
+    masks->fault_blocked = sigismember(&set, SIGSEGV) == 1;
+    return NULL;
+}
+
+static void test_thread_signals(void)
+{
+    for (unsigned int kicks = 0; kicks < 2; kicks++) {
+        struct masks masks = {0};
+        pthread_t thread;
+        struct thread_options options = {.name = "a name that is too long for it",
+                                         .takes_kicks = kicks != 0,
+                                         .run = read_masks,
+                                         .context = &masks};
+        CHECK_EQUAL(thread_start(&thread, &options, NULL), 0);
+        pthread_join(thread, NULL);
+        CHECK(masks.term_blocked);
+        CHECK_EQUAL(masks.kick_blocked, kicks == 0);
+        CHECK(!masks.fault_blocked);
+    }
+    sigset_t set;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    CHECK(sigismember(&set, SIGTERM) == 0);
+}
+
+/* What the callbacks of the event loop report to the test. */
+struct report {
+    struct event_loop *loop;
+    struct event_count changed;
+    atomic_uint calls;
+    atomic_uint events;
+    bool removes_itself;
+};
+
+static void wait_for_calls(struct report *report, unsigned int calls)
+{
+    for (;;) {
+        unsigned int ticket = event_count_ticket(&report->changed);
+        if (atomic_load(&report->calls) >= calls) {
+            return;
+        }
+        event_count_wait(&report->changed, ticket);
+    }
+}
+
+static void called(struct report *report)
+{
+    atomic_fetch_add(&report->calls, 1);
+    event_count_signal(&report->changed);
+}
+
+static void on_ready(void *context, int fd, uint32_t events)
+{
+    struct report *report = context;
+    atomic_store(&report->events, events);
+    uint64_t count;
+    if (read(fd, &count, sizeof(count)) != (ssize_t)sizeof(count)) {
+        return; /* the test then waits for this call for ever */
+    }
+    if (report->removes_itself) {
+        event_loop_remove(report->loop, fd);
+    }
+    called(report);
+}
+
+static void on_deadline(void *context)
+{
+    called(context);
+}
+
+static void test_loop_descriptors(void)
+{
+    struct error error;
+    struct report report = {0};
+    CHECK_EQUAL(event_loop_create(&report.loop, &error), 0);
+    int fd = eventfd(0, EFD_CLOEXEC);
+    CHECK_EQUAL(event_loop_add(report.loop, fd, EPOLLIN, on_ready, &report, &error), 0);
+    CHECK_EQUAL(event_loop_add(report.loop, fd, EPOLLIN, on_ready, &report, &error), -EEXIST);
+    CHECK_EQUAL(event_loop_add(report.loop, -1, EPOLLIN, on_ready, &report, &error), -EBADF);
+    CHECK_EQUAL(event_loop_start(report.loop, &error), 0);
+    for (unsigned int i = 1; i <= 200; i++) {
+        eventfd_write(fd, 1);
+        wait_for_calls(&report, i);
+    }
+    CHECK_EQUAL(atomic_load(&report.events), EPOLLIN);
+
+    /* Not waited for, then waited for again: the event was kept by the descriptor. */
+    CHECK_EQUAL(event_loop_modify(report.loop, fd, 0), 0);
+    eventfd_write(fd, 1);
+    CHECK_EQUAL(event_loop_modify(report.loop, fd, EPOLLIN), 0);
+    wait_for_calls(&report, 201);
+
+    event_loop_remove(report.loop, fd);
+    event_loop_remove(report.loop, fd);
+    CHECK_EQUAL(event_loop_modify(report.loop, fd, EPOLLIN), -ENOENT);
+    eventfd_write(fd, 1);
+    event_loop_stop(report.loop);
+    CHECK_EQUAL(atomic_load(&report.calls), 201);
+
+    /* It can be started again, and a callback may remove itself. */
+    report.removes_itself = true;
+    CHECK_EQUAL(event_loop_add(report.loop, fd, EPOLLIN, on_ready, &report, &error), 0);
+    CHECK_EQUAL(event_loop_start(report.loop, &error), 0);
+    wait_for_calls(&report, 202);
+    eventfd_write(fd, 1);
+    event_loop_destroy(report.loop);
+    CHECK_EQUAL(atomic_load(&report.calls), 202);
+    close(fd);
+}
+
+/* Descriptors come and go while their events do: a context is never used after its removal. */
+static void test_loop_remove_races(void)
+{
+    struct error error;
+    struct report report = {0};
+    CHECK_EQUAL(event_loop_create(&report.loop, &error), 0);
+    CHECK_EQUAL(event_loop_start(report.loop, &error), 0);
+    for (unsigned int i = 0; i < 500; i++) {
+        struct report *mine = calloc(1, sizeof(*mine));
+        int fd = eventfd(1, EFD_CLOEXEC);
+        CHECK_EQUAL(event_loop_add(report.loop, fd, EPOLLIN, on_ready, mine, &error), 0);
+        if (i % 2 == 0) {
+            wait_for_calls(mine, 1);
+        }
+        event_loop_remove(report.loop, fd);
+        close(fd);
+        free(mine);
+    }
+    event_loop_destroy(report.loop);
+}
+
+static void test_loop_full(void)
+{
+    struct error error;
+    struct report report = {0};
+    int fds[EVENT_LOOP_FDS_MAX + 1];
+    CHECK_EQUAL(event_loop_create(&report.loop, &error), 0);
+    for (unsigned int i = 0; i <= EVENT_LOOP_FDS_MAX; i++) {
+        fds[i] = eventfd(0, EFD_CLOEXEC);
+        CHECK_EQUAL(event_loop_add(report.loop, fds[i], EPOLLIN, on_ready, &report, &error),
+                    i < EVENT_LOOP_FDS_MAX ? 0 : -ENOSPC);
+    }
+    event_loop_destroy(report.loop);
+    for (unsigned int i = 0; i <= EVENT_LOOP_FDS_MAX; i++) {
+        close(fds[i]);
+    }
+}
+
+static void test_loop_deadline(void)
+{
+    struct error error;
+    struct report report = {0};
+    CHECK_EQUAL(event_loop_create(&report.loop, &error), 0);
+    event_loop_on_deadline(report.loop, on_deadline, &report);
+    CHECK_EQUAL(event_loop_start(report.loop, &error), 0);
+    event_loop_set_deadline(report.loop, 0); /* long past */
+    wait_for_calls(&report, 1);
+    uint64_t deadline = clock_now_ns() + 2000000;
+    event_loop_set_deadline(report.loop, deadline);
+    wait_for_calls(&report, 2);
+    CHECK(clock_now_ns() >= deadline);
+    event_loop_set_deadline(report.loop, clock_now_ns() + UINT64_C(3600000000000));
+    event_loop_set_deadline(report.loop, EVENT_LOOP_NEVER - 1);
+    event_loop_set_deadline(report.loop, EVENT_LOOP_NEVER);
+    event_loop_set_deadline(report.loop, clock_now_ns() + 1000);
+    wait_for_calls(&report, 3);
+    event_loop_destroy(report.loop);
+    CHECK_EQUAL(atomic_load(&report.calls), 3);
+}
+
+int main(void)
+{
+    test_checked();
+    test_clock();
+    test_event_count();
+    test_thread_signals();
+    test_loop_descriptors();
+    test_loop_remove_races();
+    test_loop_full();
+    test_loop_deadline();
+    return check_summary();
+}

@@ -1,0 +1,1032 @@
+/*
+ * The VM object and the run loop, with the null engine and with an engine that plays a script.
+ *
+ * The scripted engine returns what each test wrote down, remembers what it was given back, and
+ * after its last line waits for kicks. Checks are made by the main thread after vm_wait only.
+ */
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "check.h"
+#include "engines/null/null.h"
+#include "vm/exit_stats.h"
+
+/* Stand-ins until src/x86 has the real ones. */
+__attribute__((weak)) void x86_state_reset(struct x86_state *state)
+{
+    memset(state, 0, sizeof(*state));
+    state->rflags = X86_FLAGS_ONE;
+}
+
+__attribute__((weak)) void x86_state_init(struct x86_state *state)
+{
+    x86_state_reset(state);
+}
+
+/* The scripted engine */
+
+#define SCRIPT_MAX 64
+
+enum step_kind { STEP_WAIT, STEP_CODE, STEP_EXIT, STEP_KICK_ITSELF, STEP_REPEAT };
+
+struct step {
+    enum step_kind
+        kind; /* STEP_WAIT: until kicked, then EXIT_KICKED; STEP_REPEAT: the last again */
+    int code;
+    struct vcpu_exit exit;
+    uint64_t rflags; /* of the state after this step; 0: interrupts on */
+};
+
+struct engine_vcpu {
+    struct engine_vm *vm;
+    unsigned int index;
+    const struct interrupt_source *interrupts;
+    struct event_count wake;
+    atomic_bool kicked;
+    struct x86_state state;
+    unsigned int position;
+};
+
+struct engine_vm {
+    unsigned int features;
+};
+
+/* What the test writes and reads; the engine's functions have no other way to it. */
+static struct script {
+    struct step steps[4][SCRIPT_MAX];
+    struct vcpu_exit served[4][SCRIPT_MAX]; /* the exit of each step as it came back, served */
+    int create_code[4];
+    int vm_create_code;
+    unsigned int features;
+    bool has_interrupt_changed;
+    atomic_uint runs[4], nmis[4], kicks[4], interrupts_seen[4], alive;
+    struct event_count progress; /* signalled at each run */
+} script;
+
+static void script_probe(struct engine_probe *probe)
+{
+    *probe = (struct engine_probe){.usable = true};
+}
+
+static int script_vm_create(const struct engine_vm_options *options, struct engine_vm **out,
+                            struct error *error)
+{
+    (void)options;
+    if (script.vm_create_code != 0) {
+        return error_set(error, script.vm_create_code, "the script refuses");
+    }
+    *out = calloc(1, sizeof(**out));
+    (*out)->features = script.features;
+    return 0;
+}
+
+static void script_vm_destroy(struct engine_vm *vm)
+{
+    free(vm);
+}
+
+static unsigned int script_features(const struct engine_vm *vm)
+{
+    return vm->features;
+}
+
+static int script_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table,
+                                  struct error *error)
+{
+    (void)vm;
+    (void)error;
+    table->count = 1;
+    table->entries[0] = (struct cpuid_entry){.leaf = 0x1234};
+    return 0;
+}
+
+static int script_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,
+                              struct engine_vcpu **out, struct error *error)
+{
+    if (script.create_code[options->index] != 0) {
+        return error_set(error, script.create_code[options->index], "the script refuses");
+    }
+    struct engine_vcpu *vcpu = calloc(1, sizeof(*vcpu));
+    vcpu->vm = vm;
+    vcpu->index = options->index;
+    vcpu->interrupts = options->interrupts;
+    atomic_fetch_add(&script.alive, 1);
+    *out = vcpu;
+    return 0;
+}
+
+static void script_vcpu_destroy(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_sub(&script.alive, 1);
+    free(vcpu);
+}
+
+static int wait_for_kick(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
+{
+    for (;;) {
+        unsigned int ticket = event_count_ticket(&vcpu->wake);
+        if (atomic_exchange(&vcpu->kicked, false)) {
+            exit->reason = EXIT_KICKED;
+            return 0;
+        }
+        event_count_wait(&vcpu->wake, ticket);
+    }
+}
+
+static void script_kick(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.kicks[vcpu->index], 1);
+    atomic_store(&vcpu->kicked, true);
+    event_count_signal(&vcpu->wake);
+}
+
+static int play(struct engine_vcpu *vcpu, const struct step *step, struct vcpu_exit *exit,
+                struct error *error)
+{
+    vcpu->state.rflags = step->rflags == 0 ? X86_FLAGS_ONE | X86_FLAGS_IF : step->rflags;
+    switch (step->kind) {
+    case STEP_CODE:
+        return step->code == -EINTR || step->code == -EAGAIN
+                   ? step->code
+                   : error_set(error, step->code, "the script breaks down");
+    case STEP_EXIT:
+        *exit = step->exit;
+        return 0;
+    case STEP_KICK_ITSELF:
+        script_kick(vcpu);
+        return wait_for_kick(vcpu, exit);
+    case STEP_WAIT:
+    case STEP_REPEAT:
+    default:
+        return wait_for_kick(vcpu, exit);
+    }
+}
+
+static int script_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
+{
+    unsigned int position = vcpu->position;
+    if (position > 0 && position <= SCRIPT_MAX) {
+        script.served[vcpu->index][position - 1] = *exit;
+    }
+    const struct step *step = &script.steps[vcpu->index][position < SCRIPT_MAX ? position : 0];
+    if (step->kind == STEP_REPEAT) {
+        step--;
+    } else if (step->kind != STEP_WAIT) {
+        vcpu->position++;
+    }
+    atomic_fetch_add(&script.runs[vcpu->index], 1);
+    event_count_signal(&script.progress);
+    return play(vcpu, step, exit, error);
+}
+
+static void script_interrupt_changed(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.interrupts_seen[vcpu->index], 1);
+    event_count_signal(&script.progress);
+}
+
+static int script_nmi(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.nmis[vcpu->index], 1);
+    return 0;
+}
+
+static int script_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
+                            struct error *error)
+{
+    (void)groups;
+    (void)error;
+    *state = vcpu->state;
+    return 0;
+}
+
+static int script_set_state(struct engine_vcpu *vcpu, unsigned int groups,
+                            const struct x86_state *state, struct error *error)
+{
+    (void)groups;
+    (void)error;
+    vcpu->state = *state;
+    return 0;
+}
+
+static uint64_t script_instructions(const struct engine_vcpu *vcpu)
+{
+    return vcpu->position * 1000u;
+}
+
+#define SCRIPT_ENGINE(interrupt_changed_fn)                                                        \
+    {                                                                                              \
+        .name = "script", .summary = "plays what a test wrote down", .probe = script_probe,        \
+        .vm_create = script_vm_create, .vm_destroy = script_vm_destroy,                            \
+        .features = script_features, .cpuid_supported = script_cpuid_supported,                    \
+        .vcpu_create = script_vcpu_create, .vcpu_destroy = script_vcpu_destroy, .run = script_run, \
+        .kick = script_kick, .interrupt_changed = interrupt_changed_fn, .nmi = script_nmi,         \
+        .get_state = script_get_state, .set_state = script_set_state,                              \
+        .instructions = script_instructions,                                                       \
+    }
+
+static const struct engine_ops script_engine = SCRIPT_ENGINE(NULL);
+static const struct engine_ops attentive_engine = SCRIPT_ENGINE(script_interrupt_changed);
+
+/* Helpers */
+
+static struct guestmem *make_memory(void)
+{
+    struct guestmem_options options = {.shared = false};
+    struct guestmem *memory = NULL;
+    struct error error;
+    CHECK_EQUAL(guestmem_create(&options, &memory, &error), 0);
+    CHECK_EQUAL(guestmem_add(memory, gpa(0), 0x10000, 0, &error), 0);
+    return memory;
+}
+
+static struct vm *make_vm(const struct engine_ops *engine, unsigned int vcpus)
+{
+    struct vm_options options = {
+        .engine = engine, .memory = make_memory(), .vcpu_count = vcpus, .tsc_hz = 1000000000};
+    struct vm *vm = NULL;
+    struct error error;
+    CHECK_EQUAL(vm_create(&options, &vm, &error), 0);
+    return vm;
+}
+
+static struct vm *make_scripted(unsigned int vcpus)
+{
+    memset(&script, 0, sizeof(script));
+    return make_vm(&script_engine, vcpus);
+}
+
+static void start(struct vm *vm)
+{
+    struct error error = {""};
+    CHECK_EQUAL(vm_start(vm, &error), 0);
+    if (error.text[0] != '\0') {
+        fprintf(stderr, "    %s\n", error.text);
+    }
+}
+
+/* Waits until a counter of the script has reached a value. */
+static void wait_until(atomic_uint *counter, unsigned int value)
+{
+    for (;;) {
+        unsigned int ticket = event_count_ticket(&script.progress);
+        if (atomic_load(counter) >= value) {
+            return;
+        }
+        event_count_wait(&script.progress, ticket);
+    }
+}
+
+static struct step exit_step(enum exit_reason reason)
+{
+    return (struct step){.kind = STEP_EXIT, .exit = {.reason = reason}};
+}
+
+/* A device that keeps what it is told, counts, and can end the run. */
+struct latch {
+    struct vm *vm;
+    uint64_t value;
+    unsigned int reads, writes;
+    uint64_t sizes; /* of all accesses, a hexadecimal digit each */
+};
+
+static void latch_io(void *device, struct bus_access *access)
+{
+    struct latch *latch = device;
+    latch->sizes = latch->sizes << 4 | access->size;
+    if (access->is_write) {
+        latch->value = access->value;
+        latch->writes++;
+    } else {
+        latch->reads++;
+        access->value = 0x11 * (uint64_t)latch->reads;
+    }
+    if (access->offset == 7) {
+        vm_stop(latch->vm, VM_DEBUG_EXIT, (int)access->value, "from the port");
+    }
+}
+
+/* Tests */
+
+static void test_options(void)
+{
+    memset(&script, 0, sizeof(script));
+    struct vm_options options = {.engine = &script_engine, .memory = make_memory()};
+    struct vm *vm = NULL;
+    struct error error;
+    CHECK_EQUAL(vm_create(&options, &vm, &error), -EINVAL);
+    options.vcpu_count = VM_VCPUS_MAX + 1;
+    CHECK_EQUAL(vm_create(&options, &vm, &error), -EINVAL);
+    options.vcpu_count = 1;
+    script.vm_create_code = -ENODEV;
+    CHECK_EQUAL(vm_create(&options, &vm, &error), -ENODEV);
+    CHECK(strcmp(error.text, "the script refuses") == 0);
+    CHECK(vm == NULL);
+    guestmem_destroy(options.memory); /* still ours after a failure */
+    vm_destroy(NULL);
+}
+
+static void test_never_started(void)
+{
+    struct vm *vm = make_scripted(2);
+    CHECK_EQUAL(vm->cpuid[0].entries[0].leaf, 0x1234);
+    CHECK_EQUAL(vm->vcpus[0].initial.activity, X86_ACTIVE);
+    CHECK_EQUAL(vm->vcpus[1].initial.activity, X86_WAIT_FOR_SIPI);
+    vm_destroy(vm);
+}
+
+static void test_vcpu_creation_fails(void)
+{
+    struct vm *vm = make_scripted(3);
+    struct error error;
+    script.create_code[1] = -EMFILE;
+    CHECK_EQUAL(vm_start(vm, &error), -EMFILE);
+    CHECK(strstr(error.text, "vCPU 1: the script refuses") != NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_ENGINE_FAILED);
+    CHECK_EQUAL(atomic_load(&script.alive), 0);
+    vm_destroy(vm);
+}
+
+static void test_pio(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct latch latch = {.vm = vm};
+    bus_map(&vm->ports, 0x100, 8, "latch", latch_io, &latch);
+    uint8_t out[6] = {1, 2, 3, 4, 5, 6}, in[3] = {0}, wide[4], unclaimed[2] = {0};
+    struct step *steps = script.steps[0];
+    steps[0] = exit_step(EXIT_PIO);
+    steps[0].exit.pio.port = 0x100;
+    steps[0].exit.pio.size = 2;
+    steps[0].exit.pio.count = 3;
+    steps[0].exit.pio.is_write = true;
+    steps[0].exit.pio.data = out;
+    steps[1] = steps[0];
+    steps[1].exit.pio.size = 1;
+    steps[1].exit.pio.is_write = false;
+    steps[1].exit.pio.data = in;
+    steps[2] = steps[1];
+    steps[2].exit.pio.port = 0x200;
+    steps[2].exit.pio.size = 2;
+    steps[2].exit.pio.count = 1;
+    steps[2].exit.pio.data = unclaimed;
+    memset(wide, 0x42, sizeof(wide));
+    steps[3] = steps[0];
+    steps[3].exit.pio.port = 0x107;
+    steps[3].exit.pio.size = 1;
+    steps[3].exit.pio.count = 1;
+    steps[3].exit.pio.data = wide;
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_DEBUG_EXIT);
+    CHECK_EQUAL(vm->outcome_code, 0x42);
+    CHECK(strcmp(vm->outcome_text, "from the port") == 0);
+    CHECK_EQUAL(latch.sizes, 0x2221111);
+    CHECK_EQUAL(latch.writes, 4);
+    CHECK_EQUAL(in[0], 0x11);
+    CHECK_EQUAL(in[2], 0x33);
+    CHECK_EQUAL(unclaimed[0], 0xff);
+    CHECK_EQUAL(unclaimed[1], 0xff);
+    CHECK_EQUAL(exit_stats_total(vm->vcpus[0].stats, EXIT_PIO), 4);
+    CHECK_EQUAL(atomic_load(&vm->vcpus[0].instructions), 4000);
+    CHECK_EQUAL(atomic_load(&script.alive), 0);
+    vm_destroy(vm);
+}
+
+static void test_mmio(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct latch latch = {.vm = vm};
+    bus_map(&vm->mmio, 0xd0000000, 0x1000, "latch", latch_io, &latch);
+    struct step *steps = script.steps[0];
+    steps[0] = exit_step(EXIT_MMIO);
+    steps[0].exit.mmio.address = 0xd0000100;
+    steps[0].exit.mmio.size = 8;
+    steps[0].exit.mmio.is_write = true;
+    memcpy(steps[0].exit.mmio.data, "\1\2\3\4\5\6\7\10", 8);
+    steps[1] = steps[0];
+    steps[1].exit.mmio.size = 3; /* part of an access that crosses a page */
+    steps[2] = exit_step(EXIT_MMIO);
+    steps[2].exit.mmio.address = 0xd0000100;
+    steps[2].exit.mmio.size = 4;
+    steps[3] = exit_step(EXIT_MMIO);
+    steps[3].exit.mmio.address = 0xe0000000;
+    steps[3].exit.mmio.size = 4;
+    start(vm);
+    wait_until(&script.runs[0], 5);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    CHECK_EQUAL(latch.sizes, 0x8214);
+    CHECK_EQUAL(latch.value, 3);
+    CHECK_EQUAL(script.served[0][2].mmio.data[0], 0x11);
+    CHECK_EQUAL(script.served[0][2].mmio.data[1], 0);
+    CHECK_EQUAL(script.served[0][3].mmio.data[3], 0xff);
+    vm_destroy(vm);
+}
+
+static bool platform_rdmsr(void *context, unsigned int vcpu, uint32_t index, uint64_t *value)
+{
+    (void)context;
+    *value = index + vcpu;
+    return index == 0x10;
+}
+
+static bool platform_wrmsr(void *context, unsigned int vcpu, uint32_t index, uint64_t value)
+{
+    *(uint64_t *)context = value + vcpu;
+    return index == 0x11;
+}
+
+static void test_msrs_and_hypercalls(void)
+{
+    struct vm *vm = make_scripted(1);
+    uint64_t written = 0;
+    vm->platform =
+        (struct vm_platform){.rdmsr = platform_rdmsr, .wrmsr = platform_wrmsr, .context = &written};
+    struct step *steps = script.steps[0];
+    steps[0] = exit_step(EXIT_RDMSR);
+    steps[0].exit.msr.index = 0x10;
+    steps[1] = steps[0];
+    steps[1].exit.msr.index = 0x20;
+    steps[2] = exit_step(EXIT_WRMSR);
+    steps[2].exit.msr.index = 0x11;
+    steps[2].exit.msr.value = 77;
+    steps[3] = exit_step(EXIT_HYPERCALL);
+    start(vm);
+    wait_until(&script.runs[0], 5);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(script.served[0][0].msr.value, 0x10);
+    CHECK(!script.served[0][0].msr.refused);
+    CHECK(script.served[0][1].msr.refused);
+    CHECK(!script.served[0][2].msr.refused);
+    CHECK_EQUAL(written, 77);
+    CHECK_EQUAL(script.served[0][3].hypercall.result, (uint64_t)-1000);
+    vm_destroy(vm);
+}
+
+/* A machine that says nothing about MSRs refuses them all. */
+static void test_no_platform(void)
+{
+    struct vm *vm = make_scripted(1);
+    script.steps[0][0] = exit_step(EXIT_RDMSR);
+    script.steps[0][1] = exit_step(EXIT_WRMSR);
+    start(vm);
+    wait_until(&script.runs[0], 3);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK(script.served[0][0].msr.refused);
+    CHECK(script.served[0][1].msr.refused);
+    vm_destroy(vm);
+}
+
+/* EINTR and EAGAIN are no errors, and what was to be completed is still there afterwards. */
+static void test_retries(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct step *steps = script.steps[0];
+    steps[0] = exit_step(EXIT_RDMSR);
+    steps[1] = (struct step){.kind = STEP_CODE, .code = -EINTR};
+    steps[2] = (struct step){.kind = STEP_CODE, .code = -EAGAIN};
+    start(vm);
+    wait_until(&script.runs[0], 4);
+    vm_stop(vm, VM_TIMED_OUT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_TIMED_OUT);
+    CHECK_EQUAL(script.served[0][1].reason, EXIT_RDMSR);
+    CHECK_EQUAL(script.served[0][2].reason, EXIT_RDMSR);
+    CHECK(script.served[0][2].msr.refused);
+    CHECK_EQUAL(exit_stats_retries(vm->vcpus[0].stats), 2);
+    vm_destroy(vm);
+}
+
+/* Each way in which an engine ends the run, and the words for it. */
+static void test_endings(void)
+{
+    static const struct {
+        struct step step;
+        enum vm_outcome outcome;
+        const char *text;
+    } cases[] = {
+        {{.kind = STEP_CODE, .code = -EIO}, VM_ENGINE_FAILED, "the script breaks down"},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_SHUTDOWN}}, VM_TRIPLE_FAULT, ""},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_INTERNAL, .internal = {.text = "oh dear"}}},
+         VM_ENGINE_FAILED,
+         "oh dear"},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_ENTRY_FAILED, .entry_failed = {0x21}}},
+         VM_ENGINE_FAILED,
+         "0x21"},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_SYSTEM_EVENT, .system_event = {1}}},
+         VM_POWERED_OFF,
+         ""},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_SYSTEM_EVENT, .system_event = {2}}},
+         VM_RESET,
+         ""},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_SYSTEM_EVENT, .system_event = {3}}},
+         VM_PANICKED,
+         ""},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_SYSTEM_EVENT, .system_event = {99}}},
+         VM_ENGINE_FAILED,
+         "system-event"},
+        {{.kind = STEP_EXIT, .exit = {.reason = EXIT_DEBUG}}, VM_ENGINE_FAILED, "debug"},
+    };
+    for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct vm *vm = make_scripted(2);
+        script.steps[0][0] = cases[i].step;
+        start(vm);
+        CHECK_EQUAL(vm_wait(vm), cases[i].outcome);
+        CHECK(strstr(vm->outcome_text, cases[i].text) != NULL);
+        CHECK_EQUAL(vm->outcome_vcpu, 0);
+        CHECK(vm->vcpus[0].final_known);
+        CHECK_EQUAL(vm->vcpus[0].final.rflags & X86_FLAGS_IF,
+                    cases[i].step.rflags == 0 ? X86_FLAGS_IF : 0);
+        vm_destroy(vm);
+    }
+}
+
+/* A triple fault leaves the exceptions that led to it with the vCPU. */
+static void test_triple_fault_chain(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct step step = exit_step(EXIT_SHUTDOWN);
+    step.exit.shutdown.exception_count = 2;
+    step.exit.shutdown.exceptions[0] =
+        (struct exit_exception){.vector = X86_VECTOR_PF, .has_error = true, .address = 0x1234};
+    step.exit.shutdown.exceptions[1] = (struct exit_exception){.vector = X86_VECTOR_DF};
+    script.steps[0][0] = step;
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_TRIPLE_FAULT);
+    CHECK_EQUAL(vm->vcpus[0].exit.reason, EXIT_SHUTDOWN);
+    CHECK_EQUAL(vm->vcpus[0].exit.shutdown.exception_count, 2);
+    CHECK_EQUAL(vm->vcpus[0].exit.shutdown.exceptions[0].address, 0x1234);
+    vm_destroy(vm);
+}
+
+/* The first to end the run decides. */
+static void test_first_outcome_wins(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    vm_stop(vm, VM_TIMED_OUT, 5, "first");
+    vm_stop(vm, VM_QUIT, 6, "second");
+    CHECK_EQUAL(vm_wait(vm), VM_TIMED_OUT);
+    CHECK_EQUAL(vm_wait(vm), VM_TIMED_OUT);
+    CHECK_EQUAL(vm->outcome_code, 5);
+    CHECK(strcmp(vm->outcome_text, "first") == 0);
+    CHECK_EQUAL(vm->outcome_vcpu, VM_VCPUS_MAX);
+    vm_destroy(vm);
+}
+
+/* vm_stop at every moment of a vCPU's life; a lost kick would hang. */
+static void test_stop_races(void)
+{
+    for (unsigned int i = 0; i < 300; i++) {
+        struct vm *vm = make_scripted(2);
+        if (i % 3 == 0) {
+            script.steps[0][0] = exit_step(EXIT_INTERRUPT_WINDOW);
+            script.steps[0][1].kind = STEP_REPEAT;
+        } else if (i % 3 == 1) {
+            script.steps[0][0].kind = STEP_KICK_ITSELF;
+        }
+        start(vm);
+        if (i % 5 == 0) {
+            wait_until(&script.runs[0], 1);
+        }
+        vm_stop(vm, VM_QUIT, 0, NULL);
+        CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+        CHECK_EQUAL(atomic_load(&script.alive), 0);
+        vm_destroy(vm);
+    }
+}
+
+/* Destroying a VM that runs stops it. */
+static void test_destroy_while_running(void)
+{
+    struct vm *vm = make_scripted(2);
+    start(vm);
+    vm_destroy(vm);
+    CHECK_EQUAL(atomic_load(&script.alive), 0);
+}
+
+/* INIT, SIPI, NMI */
+
+/* Waits until the vCPU's thread has taken all its requests. */
+static void wait_until_taken(struct vcpu *vcpu)
+{
+    while (atomic_load(&vcpu->requests) != 0) {
+        sched_yield();
+    }
+}
+
+static void test_sipi_starts_a_processor(void)
+{
+    struct vm *vm = make_scripted(2);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_sipi(vm, 1, 0x9a);
+    wait_until(&script.runs[1], 1);
+    vm_signal_sipi(vm, 1, 0x55); /* the second of the protocol: ignored while it runs */
+    wait_until_taken(&vm->vcpus[1]);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(vm->vcpus[1].final.segment[X86_CS].selector, 0x9a00);
+    CHECK_EQUAL(vm->vcpus[1].final.segment[X86_CS].base, 0x9a000);
+    CHECK_EQUAL(vm->vcpus[1].final.rip, 0);
+    CHECK_EQUAL(vm->vcpus[1].final.activity, X86_ACTIVE);
+    vm_destroy(vm);
+}
+
+static void test_init_and_sipi_restart_a_processor(void)
+{
+    struct vm *vm = make_scripted(2);
+    vm->vcpus[1].initial.activity = X86_ACTIVE;
+    start(vm);
+    wait_until(&script.runs[1], 1);
+    vm_signal_init(vm, 1);
+    vm_signal_sipi(vm, 1, 0x12);
+    vm_signal_sipi(vm, 1, 0x12);
+    wait_until(&script.runs[1], 2);
+    wait_until_taken(&vm->vcpus[1]);
+    vm_signal_init(vm, 1); /* and now it waits again: no run follows */
+    vm_signal_nmi(vm, 1);  /* which a processor that waits for SIPI does not take */
+    wait_until_taken(&vm->vcpus[1]);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(atomic_load(&script.nmis[1]), 0);
+    CHECK(vm->vcpus[1].waiting_for_sipi);
+    vm_destroy(vm);
+}
+
+/* INIT on the bootstrap processor starts it over; it does not wait. */
+static void test_init_of_bootstrap_processor(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_init(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK(!vm->vcpus[0].waiting_for_sipi);
+    vm_destroy(vm);
+}
+
+static void test_nmi_while_running(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    for (unsigned int i = 1; i <= 100; i++) {
+        wait_until(&script.runs[0], i);
+        vm_signal_nmi(vm, 0);
+    }
+    wait_until(&script.runs[0], 101);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(atomic_load(&script.nmis[0]), 100);
+    vm_destroy(vm);
+}
+
+/* HLT */
+
+struct source {
+    pthread_mutex_t *device_lock;
+    atomic_bool pending;
+    struct interrupt_source interface;
+};
+
+static bool source_pending(void *context)
+{
+    struct source *source = context;
+    /* As the LAPIC does: an interrupt that is signalled with the lock held must not deadlock. */
+    pthread_mutex_lock(source->device_lock);
+    bool pending = atomic_exchange(&source->pending, false);
+    pthread_mutex_unlock(source->device_lock);
+    return pending;
+}
+
+static const struct interrupt_source *platform_interrupts(void *context, unsigned int vcpu)
+{
+    struct source *source = context;
+    return vcpu == 0 ? &source->interface : NULL;
+}
+
+static void use_source(struct vm *vm, struct source *source)
+{
+    source->device_lock = &vm->device_lock;
+    source->interface = (struct interrupt_source){.pending = source_pending, .context = source};
+    vm->platform.interrupts = platform_interrupts;
+    vm->platform.context = source;
+}
+
+static void test_halt_until_interrupt(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct source source = {0};
+    use_source(vm, &source);
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][1].kind = STEP_REPEAT;
+    start(vm);
+    for (unsigned int i = 1; i <= 1000; i++) {
+        wait_until(&script.runs[0], i);
+        pthread_mutex_lock(&vm->device_lock);
+        atomic_store(&source.pending, true);
+        vm_signal_interrupt(vm, 0);
+        pthread_mutex_unlock(&vm->device_lock);
+    }
+    wait_until(&script.runs[0], 1001);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    /* No polling: one run for each interrupt, and no more than one more for the stop. */
+    CHECK(atomic_load(&script.runs[0]) <= 1002);
+    vm_destroy(vm);
+}
+
+/* A running guest is told by interrupt_changed where the engine has it, else by a kick. */
+static void test_interrupt_while_running(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_interrupt(vm, 0);
+    wait_until(&script.runs[0], 2);
+    CHECK_EQUAL(atomic_load(&script.kicks[0]), 1);
+    vm_destroy(vm);
+
+    memset(&script, 0, sizeof(script));
+    vm = make_vm(&attentive_engine, 1);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_interrupt(vm, 0);
+    wait_until(&script.interrupts_seen[0], 1);
+    CHECK_EQUAL(atomic_load(&script.kicks[0]), 0);
+    CHECK_EQUAL(atomic_load(&script.runs[0]), 1);
+    vm_destroy(vm);
+}
+
+/* cli; hlt on every processor: nothing can wake it. */
+static void test_stuck(void)
+{
+    struct vm *vm = make_scripted(2);
+    struct source source = {0};
+    use_source(vm, &source);
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_STUCK);
+    CHECK_EQUAL(vm->vcpus[0].final.rflags, X86_FLAGS_ONE);
+    vm_destroy(vm);
+}
+
+/* One processor is stuck, the other runs and wakes it by NMI. */
+static void test_not_stuck_while_another_runs(void)
+{
+    struct vm *vm = make_scripted(2);
+    vm->vcpus[1].initial.activity = X86_ACTIVE;
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_nmi(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    CHECK_EQUAL(atomic_load(&script.nmis[0]), 1);
+    vm_destroy(vm);
+}
+
+static bool may_always_wake(void *context)
+{
+    (void)context;
+    return true;
+}
+
+static void test_not_stuck_while_a_device_may_wake(void)
+{
+    struct vm *vm = make_scripted(1);
+    vm->platform.may_wake_halted = may_always_wake;
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_nmi(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    vm_destroy(vm);
+}
+
+/*
+ * The last running processor signals another and halts for good: the signal counts, however
+ * the threads are scheduled.
+ */
+static void sipi_io(void *device, struct bus_access *access)
+{
+    vm_signal_sipi(device, 1, (uint8_t)access->value);
+}
+
+static void test_signal_before_the_last_halt(void)
+{
+    for (unsigned int i = 0; i < 200; i++) {
+        struct vm *vm = make_scripted(2);
+        bus_map(&vm->ports, 0x10, 1, "sipi", sipi_io, vm);
+        uint8_t vector = 8;
+        script.steps[0][0] = exit_step(EXIT_PIO);
+        script.steps[0][0].exit.pio.port = 0x10;
+        script.steps[0][0].exit.pio.size = 1;
+        script.steps[0][0].exit.pio.count = 1;
+        script.steps[0][0].exit.pio.is_write = true;
+        script.steps[0][0].exit.pio.data = &vector;
+        script.steps[0][1] = exit_step(EXIT_HLT);
+        script.steps[0][1].rflags = X86_FLAGS_ONE;
+        start(vm);
+        wait_until(&script.runs[1], 1);
+        vm_stop(vm, VM_QUIT, 0, NULL);
+        CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+        vm_destroy(vm);
+    }
+}
+
+/* Engines with interrupt controllers wait for SIPI by themselves. */
+static void test_engine_with_controllers(void)
+{
+    memset(&script, 0, sizeof(script));
+    script.features = ENGINE_HAS_INTERRUPT_CONTROLLERS;
+    struct vm *vm = make_vm(&script_engine, 2);
+    start(vm);
+    wait_until(&script.runs[1], 1);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(vm->vcpus[1].final.rflags & X86_FLAGS_IF, X86_FLAGS_IF);
+    vm_destroy(vm);
+}
+
+/* The null engine */
+
+static void test_null_engine(void)
+{
+    struct engine_probe probe;
+    null_engine.probe(&probe);
+    CHECK(probe.usable);
+    struct vm *vm = make_vm(&null_engine, 2);
+    struct latch latch = {.vm = vm};
+    bus_map(&vm->ports, 0x100, 8, "latch", latch_io, &latch);
+    vm->vcpus[0].initial.gpr[X86_RBX] = 0x1122334455667788;
+    vm->vcpus[0].initial.rflags = X86_FLAGS_ONE; /* and yet not stuck: it runs nothing */
+    start(vm);
+    struct bus_access access = {.size = 1, .is_write = true, .value = 9};
+    pthread_mutex_lock(&vm->device_lock);
+    bus_serve(&vm->ports, 0x102, &access);
+    pthread_mutex_unlock(&vm->device_lock);
+    CHECK_EQUAL(latch.value, 9);
+    vm_signal_interrupt(vm, 0);
+    vm_signal_nmi(vm, 0);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    CHECK_EQUAL(vm->vcpus[0].final.gpr[X86_RBX], 0x1122334455667788);
+    vm_destroy(vm);
+}
+
+/* Timers */
+
+struct alarm {
+    struct vm *vm;
+    struct timer timer;
+    unsigned int rings, stop_after;
+    uint64_t period, last;
+    bool early;
+};
+
+static void ring(void *context)
+{
+    struct alarm *alarm = context;
+    struct timer_host *host = vm_timer_host(alarm->vm);
+    uint64_t now = host->now(host);
+    alarm->early = alarm->early || now < alarm->timer.deadline;
+    alarm->rings++;
+    if (alarm->rings == alarm->stop_after) {
+        vm_stop(alarm->vm, VM_TIMED_OUT, 0, NULL);
+    } else {
+        host->arm(host, &alarm->timer, alarm->period == 0 ? 0 : now + alarm->period);
+    }
+}
+
+static void test_timers(void)
+{
+    struct vm *vm = make_vm(&null_engine, 1);
+    struct timer_host *host = vm_timer_host(vm);
+    struct alarm fast = {.vm = vm, .stop_after = 100, .period = 20000};
+    struct alarm greedy = {.vm = vm, .stop_after = UINT32_MAX}; /* asks for the past each time */
+    struct alarm never = {.vm = vm}, later = {.vm = vm};
+    timer_init(&fast.timer, ring, &fast);
+    timer_init(&greedy.timer, ring, &greedy);
+    timer_init(&never.timer, ring, &never);
+    timer_init(&later.timer, ring, &later);
+    pthread_mutex_lock(&vm->device_lock);
+    uint64_t now = host->now(host);
+    host->cancel(host, &never.timer); /* harmless: not armed */
+    host->arm(host, &never.timer, now + 1);
+    host->arm(host, &later.timer, now + 1);
+    host->arm(host, &later.timer, now + UINT64_C(3600000000000));
+    host->arm(host, &fast.timer, now + 1000);
+    host->arm(host, &greedy.timer, 0);
+    host->cancel(host, &never.timer);
+    CHECK(!never.timer.armed && fast.timer.armed);
+    pthread_mutex_unlock(&vm->device_lock);
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_TIMED_OUT);
+    CHECK_EQUAL(fast.rings, 100);
+    CHECK(!fast.early && !greedy.early);
+    CHECK(greedy.rings > 1);
+    CHECK_EQUAL(never.rings, 0);
+    CHECK_EQUAL(later.rings, 0);
+    vm_destroy(vm);
+}
+
+/* Statistics */
+
+static void test_stats_table(void)
+{
+    struct exit_stats *first = exit_stats_create(), *second = exit_stats_create();
+    exit_stats_count(first, EXIT_PIO, 0x3f8, "uart", 2000000);
+    exit_stats_count(first, EXIT_MMIO, 0xfee000b0, NULL, 5000000);
+    exit_stats_count(second, EXIT_PIO, 0x3f8, "uart", 4000000);
+    for (unsigned int i = 0; i < 2 * EXIT_STATS_KEYS_MAX; i++) {
+        exit_stats_count(second, EXIT_RDMSR, i, NULL, 1);
+    }
+    CHECK_EQUAL(exit_stats_total(second, EXIT_RDMSR), 2 * EXIT_STATS_KEYS_MAX);
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    const struct exit_stats *each[] = {first, second};
+    exit_stats_print(each, 2, out);
+    fclose(out);
+    const char *uart = strstr(text, "0x3f8"), *lapic = strstr(text, "0xfee000b0");
+    CHECK(uart != NULL && lapic != NULL && uart < lapic); /* 6 ms before 5 ms */
+    CHECK(strstr(text, "         2        6.000    3000.00  uart") != NULL);
+    CHECK(strstr(text, "others") != NULL);
+    free(text);
+    exit_stats_destroy(first);
+    exit_stats_destroy(second);
+    CHECK(strcmp(exit_reason_name(EXIT_MMIO), "mmio") == 0);
+    CHECK(strcmp(exit_reason_name((enum exit_reason)1000), "unknown") == 0);
+}
+
+/* Printing must be possible while vCPUs count: the thread sanitizer watches. */
+static void test_stats_while_running(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct latch latch = {.vm = vm};
+    bus_map(&vm->mmio, 0x1000, 0x1000, "latch", latch_io, &latch);
+    script.steps[0][0] = exit_step(EXIT_MMIO);
+    script.steps[0][0].exit.mmio.address = 0x1000;
+    script.steps[0][0].exit.mmio.size = 4;
+    script.steps[0][1].kind = STEP_REPEAT;
+    start(vm);
+    for (unsigned int i = 0; i < 50; i++) {
+        char *text = NULL;
+        size_t length = 0;
+        wait_until(&script.runs[0], i * 10 + 10);
+        FILE *out = open_memstream(&text, &length);
+        vm_print_stats(vm, out);
+        fclose(out);
+        CHECK(strstr(text, "mmio") != NULL && strstr(text, "latch") != NULL);
+        CHECK(strstr(text, "vCPU 0") != NULL);
+        free(text);
+    }
+    vm_destroy(vm);
+}
+
+int main(void)
+{
+    test_options();
+    test_never_started();
+    test_vcpu_creation_fails();
+    test_pio();
+    test_mmio();
+    test_msrs_and_hypercalls();
+    test_no_platform();
+    test_retries();
+    test_endings();
+    test_triple_fault_chain();
+    test_first_outcome_wins();
+    test_stop_races();
+    test_destroy_while_running();
+    test_sipi_starts_a_processor();
+    test_init_and_sipi_restart_a_processor();
+    test_init_of_bootstrap_processor();
+    test_nmi_while_running();
+    test_halt_until_interrupt();
+    test_interrupt_while_running();
+    test_stuck();
+    test_not_stuck_while_another_runs();
+    test_not_stuck_while_a_device_may_wake();
+    test_signal_before_the_last_halt();
+    test_engine_with_controllers();
+    test_null_engine();
+    test_timers();
+    test_stats_table();
+    test_stats_while_running();
+    return check_summary();
+}
