@@ -33,10 +33,22 @@ struct soft_event {
 void soft_enter_event(struct soft_cpu *cpu, const struct soft_event *event);
 
 /*
- * Delivers what soft_raise… recorded in cpu->exception_*. Handles contributory exceptions, page
+ * Delivers what soft_raise… recorded in cpu->exception_*; the run loop calls it each time that
+ * cpu->escape is reached with SOFT_ESCAPE_EXCEPTION. While cpu->delivering is set, soft_enter_event
+ * for cpu->delivering_vector is under way; when that raises, the jump leads back here with
+ * delivering still set, which is how a second exception is told from a first. Who leaves the run
+ * loop for MMIO in the middle of a delivery clears cpu->delivering: the instruction runs again.
+ *
+ * Handles contributory exceptions, page
  * faults and double faults by the table in "Interrupt 8—Double Fault Exception (#DF)". Returns
  * false when the CPU went into shutdown (triple fault): cpu->chain then tells how.
  */
 bool soft_deliver_exception(struct soft_cpu *cpu);
+
+/* interrupt_software.c */
+soft_execute soft_int, soft_int1, soft_int3, soft_into;
+
+/* interrupt_return.c */
+soft_execute soft_iret;
 
 #endif
