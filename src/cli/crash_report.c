@@ -1,0 +1,127 @@
+#include "cli/crash_report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "machine/linear_memory.h"
+#include "x86/decode/decode.h"
+
+static const char *exception_name(uint8_t vector)
+{
+    static const char *const names[] = {
+        [X86_VECTOR_DE] = "#DE divide error",
+        [X86_VECTOR_DB] = "#DB debug exception",
+        [X86_VECTOR_NMI] = "NMI",
+        [X86_VECTOR_BP] = "#BP breakpoint",
+        [X86_VECTOR_OF] = "#OF overflow",
+        [X86_VECTOR_BR] = "#BR bound range exceeded",
+        [X86_VECTOR_UD] = "#UD invalid opcode",
+        [X86_VECTOR_NM] = "#NM no x87 or vector unit",
+        [X86_VECTOR_DF] = "#DF double fault",
+        [X86_VECTOR_TS] = "#TS invalid TSS",
+        [X86_VECTOR_NP] = "#NP segment not present",
+        [X86_VECTOR_SS] = "#SS stack-segment fault",
+        [X86_VECTOR_GP] = "#GP general protection",
+        [X86_VECTOR_PF] = "#PF page fault",
+        [X86_VECTOR_MF] = "#MF x87 floating-point error",
+        [X86_VECTOR_AC] = "#AC alignment check",
+        [X86_VECTOR_MC] = "#MC machine check",
+        [X86_VECTOR_XM] = "#XM SIMD floating-point exception",
+    };
+    const char *name = vector < sizeof(names) / sizeof(names[0]) ? names[vector] : NULL;
+    return name != NULL ? name : "an exception";
+}
+
+static void print_exceptions(const struct vcpu_exit *exit, FILE *out)
+{
+    if (exit->reason != EXIT_SHUTDOWN || exit->shutdown.exception_count == 0) {
+        fputs("  the engine cannot tell which exceptions led to it\n", out);
+        return;
+    }
+    for (unsigned int i = 0; i < exit->shutdown.exception_count && i < EXIT_EXCEPTIONS_MAX; i++) {
+        const struct exit_exception *exception = &exit->shutdown.exceptions[i];
+        fprintf(out, "  %s %s (vector %u) at rip 0x%" PRIx64, i == 0 ? "first" : "then",
+                exception_name(exception->vector), exception->vector, exception->rip);
+        if (exception->has_error) {
+            fprintf(out, ", error code 0x%x", exception->error);
+        }
+        if (exception->vector == X86_VECTOR_PF) {
+            fprintf(out, ", address 0x%" PRIx64, exception->address);
+        }
+        fputc('\n', out);
+    }
+}
+
+static void print_general(const struct x86_state *state, FILE *out)
+{
+    static const char names[X86_GPR_COUNT][4] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                                 "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                                 "r12", "r13", "r14", "r15"};
+    for (unsigned int i = 0; i < X86_GPR_COUNT; i++) {
+        fprintf(out, "%s%-3s %016" PRIx64, i % 4 == 0 ? "  " : "  ", names[i], state->gpr[i]);
+        if (i % 4 == 3) {
+            fputc('\n', out);
+        }
+    }
+    fprintf(out, "  rip %016" PRIx64 "  flags %08" PRIx64 "\n", state->rip, state->rflags);
+}
+
+static void print_system(const struct x86_state *state, FILE *out)
+{
+    static const char names[X86_SEGMENT_ALL_COUNT][4] = {"es", "cs", "ss",  "ds",
+                                                         "fs", "gs", "ldt", "tr"};
+    for (unsigned int i = 0; i < X86_SEGMENT_ALL_COUNT; i++) {
+        const struct x86_segment *segment = &state->segment[i];
+        fprintf(out, "  %-3s %04x base %016" PRIx64 " limit %08x attributes %05x\n", names[i],
+                segment->selector, segment->base, segment->limit, segment->attributes);
+    }
+    fprintf(out, "  gdt base %016" PRIx64 " limit %04x  idt base %016" PRIx64 " limit %04x\n",
+            state->gdtr.base, state->gdtr.limit, state->idtr.base, state->idtr.limit);
+    fprintf(out,
+            "  cr0 %016" PRIx64 "  cr2 %016" PRIx64 "  cr3 %016" PRIx64 "\n  cr4 %016" PRIx64
+            "  cr8 %016" PRIx64 "  efer %016" PRIx64 "\n",
+            state->cr0, state->cr2, state->cr3, state->cr4, state->cr8, state->efer);
+}
+
+static enum x86_decode_mode decode_mode(const struct x86_state *state)
+{
+    uint32_t attributes = state->segment[X86_CS].attributes;
+    if ((state->efer & X86_EFER_LMA) != 0 && (attributes & X86_SEGMENT_L) != 0) {
+        return X86_DECODE_64;
+    }
+    return (attributes & X86_SEGMENT_DB) != 0 ? X86_DECODE_32 : X86_DECODE_16;
+}
+
+static void print_instruction(struct vm *vm, const struct x86_state *state, FILE *out)
+{
+    uint8_t bytes[X86_INSTRUCTION_MAX];
+    enum x86_decode_mode mode = decode_mode(state);
+    uint64_t address = state->rip;
+    if (mode != X86_DECODE_64) {
+        address = (state->segment[X86_CS].base + state->rip) & UINT64_C(0xffffffff);
+    }
+    size_t length = linear_read(vm->memory, state, address, bytes, sizeof(bytes));
+    if (length == 0) {
+        fprintf(out, "  nothing is mapped at rip (linear address 0x%" PRIx64 ")\n", address);
+        return;
+    }
+    fputs("  at rip:", out);
+    for (size_t i = 0; i < length; i++) {
+        fprintf(out, " %02x", bytes[i]);
+    }
+    fputc('\n', out);
+}
+
+void crash_report_print(struct vm *vm, unsigned int vcpu, FILE *out)
+{
+    const struct vcpu *ended = &vm->vcpus[vcpu];
+    fprintf(out, "trapeze: vCPU %u shut down:\n", vcpu);
+    print_exceptions(&ended->exit, out);
+    if (!ended->final_known) {
+        fputs("  its registers are not known\n", out);
+        return;
+    }
+    print_general(&ended->final, out);
+    print_system(&ended->final, out);
+    print_instruction(vm, &ended->final, out);
+}

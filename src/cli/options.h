@@ -1,0 +1,52 @@
+/*
+ * Command lines: a table of options, the values they take, and errors that help.
+ *
+ * Purpose: every command lists its options once; parsing, help and completion read that table.
+ * Owner:   tables are constant; what the setters fill in belongs to the command.
+ * Thread:  the first one.
+ */
+#ifndef TRAPEZE_CLI_OPTIONS_H
+#define TRAPEZE_CLI_OPTIONS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+struct option {
+    const char *name;  /* without the dashes: "memory" */
+    char letter;       /* of the short form, or 0 */
+    const char *value; /* what help calls its value: "SIZE"; NULL if it takes none */
+    const char *help;  /* one or more lines, separated by '\n' */
+    /* value is NULL for an option that takes none. Returns 0 or -EINVAL and says why. */
+    int (*set)(void *target, const char *value, struct error *error);
+};
+
+/*
+ * Parses arguments[0 … count-1] by a table that ends with a NULL name, calling the setters with
+ * target. "--name VALUE", "--name=VALUE", "-l"; there are no other arguments.
+ *
+ * Returns 0 or -EINVAL with one line that names what is wrong and, if a known option is near, it.
+ */
+int options_parse(const struct option *table, char **arguments, int count, void *target,
+                  struct error *error);
+
+/* Prints the table as help. */
+void options_print(const struct option *table, FILE *out);
+
+/*
+ * The word of a NULL-terminated list that is nearest to a mistyped one, or NULL if none is near.
+ */
+const char *nearest_word(const char *word, const char *const *words);
+
+/* "512M", "2G", "0x1000": a number of bytes with an optional K, M, G or T (powers of 1024). */
+int parse_size(const char *text, uint64_t *bytes, struct error *error);
+
+/* A whole number, decimal or 0x…, from minimum to maximum. what: "a port", for the message. */
+int parse_number(const char *text, const char *what, uint64_t minimum, uint64_t maximum,
+                 uint64_t *number, struct error *error);
+
+/* "1.5": a positive number of seconds, in nanoseconds. */
+int parse_seconds(const char *text, uint64_t *nanoseconds, struct error *error);
+
+#endif

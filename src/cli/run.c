@@ -1,0 +1,228 @@
+/* `trapeze run`: boots a guest and says how it ended. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/backend.h"
+#include "backends/console.h"
+#include "backends/terminal.h"
+#include "base/log.h"
+#include "cli/choose_engine.h"
+#include "cli/command.h"
+#include "cli/crash_report.h"
+#include "cli/outcome_report.h"
+#include "cli/run_options.h"
+#include "cli/watch.h"
+#include "machine/machine.h"
+
+/* ---- help ---- */
+
+static void help(FILE *out)
+{
+    fputs("Usage: trapeze run --kernel FILE [OPTION]...\n"
+          "       trapeze run --flat FILE [--mode MODE] [--at ADDRESS] [OPTION]...\n"
+          "\n"
+          "Runs a guest in a virtual machine and ends with an exit code that says how it went.\n"
+          "\n"
+          "Options:\n",
+          out);
+    options_print(run_option_table, out);
+    fputs("\nConsoles:\n", out);
+    for (unsigned int i = 0; backend_table[i] != NULL; i++) {
+        fprintf(out, "  %-10s  %s\n", backend_table[i]->syntax, backend_table[i]->summary);
+    }
+    fputs("\nEngines:\n  auto        the fastest of those below on this host\n", out);
+    for (unsigned int i = 0; engine_table[i] != NULL; i++) {
+        fprintf(out, "  %-10s  %s\n", engine_table[i]->name, engine_table[i]->summary);
+    }
+    fputs("\nKeys, where the console is a terminal:\n"
+          "  Ctrl-A x       ends the run\n"
+          "  Ctrl-A Ctrl-A  sends one Ctrl-A to the guest\n"
+          "  Ctrl-A h       lists these\n"
+          "\nSIGUSR1 prints what --stats prints.\n"
+          "\nExit codes:\n",
+          out);
+    outcome_print_codes(out);
+    fputs(
+        "\nExamples:\n"
+        "  trapeze run --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0 quiet'\n"
+        "  trapeze run --kernel vmlinuz --memory 2G --cpus 4 --console file:boot.log --timeout 60\n"
+        "  trapeze run --flat hello.bin --mode long --at 0x100000 --engine soft --stats\n",
+        out);
+}
+
+/* ---- a run ---- */
+
+/* Text for people on stderr, also while the terminal is raw and a newline alone is not enough. */
+static void print_lines(const char *text)
+{
+    const char *end = terminal_is_raw() ? "\r\n" : "\n";
+    while (*text != '\0') {
+        size_t length = strcspn(text, "\n");
+        fprintf(stderr, "%.*s%s", (int)length, text, end);
+        text += length + (text[length] == '\n');
+    }
+}
+
+static void print_stats(void *context)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        log_warn("no memory for the statistics");
+        return;
+    }
+    machine_print_stats(context, out);
+    if (fclose(out) == 0) {
+        print_lines(text);
+    }
+    free(text);
+}
+
+static void ended_by_signal(void *context, int number)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "SIG%s", sigabbrev_np(number));
+    machine_stop(context, VM_QUIT, number, text);
+}
+
+static void timed_out(void *context)
+{
+    machine_stop(context, VM_TIMED_OUT, 0, NULL);
+}
+
+static int load(const struct run_options *options, struct machine *machine, struct error *error)
+{
+    struct boot_module modules[BOOT_MODULES_MAX] = {{.path = NULL}};
+    struct boot_request request = {
+        .kernel = options->kernel,
+        .command_line = options->command_line,
+        .initrd = options->initrd_count > 0 ? options->initrds[0] : NULL,
+        .modules = modules,
+        .protocol = BOOT_PROTOCOL_DETECT,
+    };
+    if (options->flat != NULL) {
+        request.kernel = options->flat;
+        request.protocol = BOOT_PROTOCOL_FLAT;
+        request.flat_mode = options->mode;
+        request.flat_address = options->address;
+    }
+    for (unsigned int i = 1; i < options->initrd_count; i++) {
+        modules[request.module_count++].path = options->initrds[i];
+    }
+    return machine_load(machine, &request, error);
+}
+
+/* An error that the person can do something about by giving other options or files. */
+static int exit_code_of(int result)
+{
+    bool is_host = result == -ENOMEM || result == -EIO || result == -ENODEV;
+    return is_host ? EXIT_CODE_MONITOR_ERROR : EXIT_CODE_USAGE;
+}
+
+static int start_and_wait(const struct run_options *options, struct machine *machine,
+                          struct machine_result *result, struct error *error)
+{
+    struct watch watch = {.timeout_ns = options->timeout_ns,
+                          .ended = ended_by_signal,
+                          .timed_out = timed_out,
+                          .print_stats = print_stats,
+                          .context = machine};
+    int code = watch_start(&watch, error);
+    if (code != 0) {
+        return code;
+    }
+    code = machine_start(machine, error);
+    if (code == 0) {
+        machine_wait(machine, result);
+    }
+    watch_stop(&watch);
+    return code;
+}
+
+/* After the terminal is restored: the table, the report, and as the last line the outcome. */
+static int report(const struct run_options *options, struct machine *machine,
+                  const struct machine_result *result)
+{
+    struct vm *vm = machine_vm(machine);
+    if (options->print_stats) {
+        print_stats(machine);
+    }
+    if (result->outcome == VM_TRIPLE_FAULT) {
+        crash_report_print(vm, vm->outcome_vcpu < vm->vcpu_count ? vm->outcome_vcpu : 0, stderr);
+    }
+    char sentence[700];
+    outcome_sentence(result->outcome, result->code, result->text, sentence, sizeof(sentence));
+    print_problem(sentence);
+    return outcome_exit_code(result->outcome, result->code);
+}
+
+static int run_machine(const struct run_options *options, const struct engine_ops *engine,
+                       struct console *console)
+{
+    struct error error;
+    struct machine *machine;
+    struct machine_options machine_options = {.engine = engine,
+                                              .engine_arguments = options->engine_arguments,
+                                              .memory_bytes = options->memory_bytes,
+                                              .vcpu_count = options->vcpu_count,
+                                              .debug_exit_port = options->debug_exit_port,
+                                              .console = console};
+    int code = machine_create(&machine_options, &machine, &error);
+    if (code != 0) {
+        print_problem(error.text);
+        return code == -EINVAL ? EXIT_CODE_USAGE : EXIT_CODE_MONITOR_ERROR;
+    }
+    int exit_code;
+    struct machine_result result;
+    code = load(options, machine, &error);
+    if (code != 0) {
+        print_problem(error.text);
+        exit_code = exit_code_of(code);
+    } else if (start_and_wait(options, machine, &result, &error) != 0) {
+        console_finish(console, &(struct error){{0}});
+        print_problem(error.text);
+        exit_code = EXIT_CODE_MONITOR_ERROR;
+    } else {
+        exit_code = report(options, machine, &result);
+    }
+    machine_destroy(machine);
+    return exit_code;
+}
+
+static int run(char **arguments, int count)
+{
+    struct run_options options;
+    struct error error;
+    if (run_options_parse(arguments, count, &options, &error) != 0) {
+        print_problem(error.text);
+        return EXIT_CODE_USAGE;
+    }
+    if (options.verbosity > 0) {
+        log_set_level(options.verbosity == 1 ? LOG_INFO : LOG_DEBUG);
+    }
+    watch_block_signals();
+    const struct engine_ops *engine = choose_engine(options.engine, &error);
+    if (engine == NULL) {
+        print_problem(error.text);
+        return EXIT_CODE_MONITOR_ERROR;
+    }
+    struct console *console;
+    int code = console_open(options.console, &console, &error);
+    if (code != 0) {
+        print_problem(error.text);
+        return exit_code_of(code);
+    }
+    int exit_code = run_machine(&options, engine, console);
+    console_close(console);
+    return exit_code;
+}
+
+const struct command run_command = {
+    .name = "run",
+    .summary = "run a guest: a Linux or other kernel, or a flat image",
+    .run = run,
+    .help = help,
+};

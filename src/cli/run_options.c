@@ -1,0 +1,229 @@
+#include "cli/run_options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "boot/layout.h"
+#include "vm/engine.h"
+#include "vm/vm.h"
+
+#define DEFAULT_MEMORY     (UINT64_C(512) << 20)
+#define DEFAULT_DEBUG_EXIT 0xf4
+#define DEFAULT_FLAT_BASE  UINT64_C(0x8000)
+#define PAGE_SIZE          UINT64_C(4096)
+
+static int set_kernel(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->kernel = value;
+    return 0;
+}
+
+static int set_initrd(void *target, const char *value, struct error *error)
+{
+    struct run_options *options = target;
+    if (options->initrd_count == sizeof(options->initrds) / sizeof(options->initrds[0])) {
+        return error_set(error, EINVAL, "there can be %u of them at most", options->initrd_count);
+    }
+    options->initrds[options->initrd_count++] = value;
+    return 0;
+}
+
+static int set_append(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->command_line = value;
+    return 0;
+}
+
+static int set_memory(void *target, const char *value, struct error *error)
+{
+    struct run_options *options = target;
+    int result = parse_size(value, &options->memory_bytes, error);
+    if (result == 0 && options->memory_bytes % PAGE_SIZE != 0) {
+        return error_set(error, EINVAL, "'%s' is no multiple of 4K; did you mean %sM?", value,
+                         value);
+    }
+    return result;
+}
+
+static int set_cpus(void *target, const char *value, struct error *error)
+{
+    uint64_t number;
+    int result = parse_number(value, "a count of CPUs", 1, VM_VCPUS_MAX, &number, error);
+    if (result == 0) {
+        ((struct run_options *)target)->vcpu_count = (unsigned int)number;
+    }
+    return result;
+}
+
+static int unknown_engine(const char *name, struct error *error)
+{
+    char list[128] = "auto";
+    for (unsigned int i = 0; engine_table[i] != NULL; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof(list) - used, ", %s", engine_table[i]->name);
+    }
+    return error_set(error, EINVAL, "there is no engine '%s'; there are %s", name, list);
+}
+
+static int set_engine(void *target, const char *value, struct error *error)
+{
+    struct run_options *options = target;
+    const char *comma = strchr(value, ',');
+    size_t length = comma != NULL ? (size_t)(comma - value) : strlen(value);
+    if (length >= sizeof(options->engine)) {
+        return unknown_engine(value, error);
+    }
+    memcpy(options->engine, value, length);
+    options->engine[length] = '\0';
+    options->engine_arguments = comma != NULL ? comma + 1 : NULL;
+    if (strcmp(options->engine, "auto") == 0) {
+        if (comma != NULL) {
+            return error_set(error, EINVAL,
+                             "settings such as '%s' need an engine's name, "
+                             "not auto",
+                             comma + 1);
+        }
+        return 0;
+    }
+    for (unsigned int i = 0; engine_table[i] != NULL; i++) {
+        if (strcmp(engine_table[i]->name, options->engine) == 0) {
+            return 0;
+        }
+    }
+    return unknown_engine(options->engine, error);
+}
+
+static int set_console(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->console = value;
+    return 0;
+}
+
+static int set_flat(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->flat = value;
+    return 0;
+}
+
+static int set_mode(void *target, const char *value, struct error *error)
+{
+    static const char *const names[] = {
+        [BOOT_MODE_REAL] = "real",
+        [BOOT_MODE_PROTECTED] = "protected",
+        [BOOT_MODE_PAGED] = "paged",
+        [BOOT_MODE_LONG] = "long",
+    };
+    struct run_options *options = target;
+    for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->mode = (enum boot_mode)i;
+            options->mode_given = true;
+            return 0;
+        }
+    }
+    return error_set(error, EINVAL,
+                     "there is no mode '%s'; there are real, protected, paged and "
+                     "long",
+                     value);
+}
+
+static int set_address(void *target, const char *value, struct error *error)
+{
+    struct run_options *options = target;
+    options->address_given = true;
+    return parse_number(value, "an address", 0, BOOT_RAM_MAX, &options->address, error);
+}
+
+static int set_timeout(void *target, const char *value, struct error *error)
+{
+    return parse_seconds(value, &((struct run_options *)target)->timeout_ns, error);
+}
+
+static int set_stats(void *target, const char *value, struct error *error)
+{
+    (void)value;
+    (void)error;
+    ((struct run_options *)target)->print_stats = true;
+    return 0;
+}
+
+static int set_debug_exit(void *target, const char *value, struct error *error)
+{
+    uint64_t number;
+    int result = parse_number(value, "a port", 1, 0xfffc, &number, error);
+    if (result == 0) {
+        ((struct run_options *)target)->debug_exit_port = (uint16_t)number;
+    }
+    return result;
+}
+
+static int set_verbose(void *target, const char *value, struct error *error)
+{
+    (void)value;
+    (void)error;
+    ((struct run_options *)target)->verbosity++;
+    return 0;
+}
+
+const struct option run_option_table[] = {
+    {"kernel", 0, "FILE", "a Linux bzImage, an ELF file with a PVH note, or a multiboot image",
+     set_kernel},
+    {"initrd", 0, "FILE", "an initial RAM disk; for multiboot a module, and repeatable",
+     set_initrd},
+    {"append", 0, "TEXT", "the kernel's command line", set_append},
+    {"flat", 0, "FILE", "instead of a kernel: an image that is entered at its first byte",
+     set_flat},
+    {"mode", 0, "MODE", "the CPU's mode then: real (default), protected, paged, long", set_mode},
+    {"at", 0, "ADDRESS", "where the flat image goes (default 0x8000)", set_address},
+    {"memory", 'm', "SIZE", "guest memory, as in 512M (default) or 2G", set_memory},
+    {"cpus", 'c', "N", "virtual CPUs, 1 (default) to 64", set_cpus},
+    {"engine", 'e', "NAME",
+     "what runs the guest's CPUs: auto (default), kvm, soft;\n"
+     "settings may follow: NAME,key=value,...",
+     set_engine},
+    {"console", 0, "WHERE", "stdio (default), none, pty, file:PATH", set_console},
+    {"timeout", 't', "SECONDS", "end the run after so long", set_timeout},
+    {"stats", 's', NULL, "at the end, print what the guest's exits cost", set_stats},
+    {"debug-exit", 0, "PORT", "the port that ends the run with a code (default 0xf4)",
+     set_debug_exit},
+    {"verbose", 'v', NULL, "say more on stderr; twice: for debugging", set_verbose},
+    {.name = NULL},
+};
+
+static int check(const struct run_options *options, struct error *error)
+{
+    if (options->kernel == NULL && options->flat == NULL) {
+        return error_set(error, EINVAL, "nothing to run: give --kernel FILE, or --flat FILE");
+    }
+    if (options->kernel != NULL && options->flat != NULL) {
+        return error_set(error, EINVAL, "--kernel and --flat exclude each other");
+    }
+    if (options->kernel != NULL && (options->mode_given || options->address_given)) {
+        return error_set(error, EINVAL,
+                         "--mode and --at are for --flat; a kernel says itself "
+                         "where it goes");
+    }
+    if (options->flat != NULL && (options->initrd_count != 0 || options->command_line != NULL)) {
+        return error_set(error, EINVAL, "a flat image takes no --initrd and no --append");
+    }
+    return 0;
+}
+
+int run_options_parse(char **arguments, int count, struct run_options *options, struct error *error)
+{
+    *options = (struct run_options){
+        .mode = BOOT_MODE_REAL,
+        .address = DEFAULT_FLAT_BASE,
+        .memory_bytes = DEFAULT_MEMORY,
+        .vcpu_count = 1,
+        .engine = "auto",
+        .debug_exit_port = DEFAULT_DEBUG_EXIT,
+        .console = "stdio",
+    };
+    int result = options_parse(run_option_table, arguments, count, options, error);
+    return result != 0 ? result : check(options, error);
+}

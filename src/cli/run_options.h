@@ -1,0 +1,47 @@
+/*
+ * What `trapeze run` was asked for.
+ *
+ * Owner:   the run command; strings point into the argument vector.
+ * Thread:  the first one.
+ */
+#ifndef TRAPEZE_CLI_RUN_OPTIONS_H
+#define TRAPEZE_CLI_RUN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "boot/request.h"
+#include "cli/options.h"
+
+#define ENGINE_NAME_MAX 16
+
+struct run_options {
+    const char *kernel; /* NULL with flat */
+    const char *flat;   /* NULL with kernel */
+    enum boot_mode mode;
+    bool mode_given;
+    uint64_t address;
+    bool address_given;
+    const char *initrds[BOOT_MODULES_MAX + 1];
+    unsigned int initrd_count;
+    const char *command_line; /* NULL: empty */
+
+    uint64_t memory_bytes;
+    unsigned int vcpu_count;
+    char engine[ENGINE_NAME_MAX]; /* "auto", or a name in the engine table */
+    const char *engine_arguments; /* "key=value,…", or NULL */
+    uint16_t debug_exit_port;
+    const char *console;
+
+    uint64_t timeout_ns; /* 0: none */
+    bool print_stats;
+    int verbosity; /* how often -v was given */
+};
+
+extern const struct option run_option_table[];
+
+/* Fills in *options from the arguments. -EINVAL with one line that says what to do. */
+int run_options_parse(char **arguments, int count, struct run_options *options,
+                      struct error *error);
+
+#endif

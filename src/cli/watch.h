@@ -1,0 +1,36 @@
+/*
+ * Signals and the timeout of a run.
+ *
+ * Purpose: a thread waits for the signals that matter and the deadline, so that nothing of ours
+ *          runs in a signal handler: SIGINT, SIGTERM, SIGHUP and SIGQUIT end the run, SIGUSR1
+ *          prints the statistics, SIGTSTP gives the terminal back before stopping.
+ * Owner:   the run command.
+ * Thread:  block_signals on the first thread before there are others; the callbacks are called on
+ *          the watching thread.
+ */
+#ifndef TRAPEZE_CLI_WATCH_H
+#define TRAPEZE_CLI_WATCH_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct watch {
+    uint64_t timeout_ns; /* 0: none; counted from watch_start */
+    void (*ended)(void *context, int signal_number);
+    void (*timed_out)(void *context);
+    void (*print_stats)(void *context);
+    void *context;
+
+    pthread_t thread; /* the rest is the watch's own */
+    uint64_t deadline;
+};
+
+/* Blocks the signals in this thread and those that it starts. */
+void watch_block_signals(void);
+
+int watch_start(struct watch *watch, struct error *error);
+void watch_stop(struct watch *watch);
+
+#endif
