@@ -140,7 +140,9 @@ struct soft_cpu {
     unsigned int mmio_done; /* records that are complete */
     unsigned int mmio_next; /* next one to replay */
     uint8_t pio_buffer[8];
-    bool completing; /* the last exit left an instruction to finish */
+    bool completing;         /* the last exit left an instruction to finish */
+    bool input_restarts;     /* … which is INS: it runs again with the value in mmio_log */
+    uint64_t completing_rip; /* … its address, for #GP when an MSR access is refused */
 
     /* --- identity --- */
     struct soft_vm *vm;

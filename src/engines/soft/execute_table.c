@@ -1,14 +1,141 @@
 /*
  * The one table from operations to the functions that run them. Each family has its own header.
  */
+#include "engines/soft/bits.h"
+#include "engines/soft/branch.h"
+#include "engines/soft/debug.h"
+#include "engines/soft/decimal.h"
+#include "engines/soft/exchange.h"
 #include "engines/soft/execute.h"
 #include "engines/soft/far.h"
 #include "engines/soft/flags.h"
+#include "engines/soft/integer.h"
 #include "engines/soft/interrupt.h"
+#include "engines/soft/io.h"
+#include "engines/soft/move.h"
 #include "engines/soft/segment.h"
+#include "engines/soft/stack.h"
+#include "engines/soft/string.h"
 
 const struct soft_execute_entry soft_execute_table[X86_OP_COUNT] = {
-    /* integer.h, bits.h, stack.h, string.h, branch.h, io.h: the user-level integer set */
+    /* integer.h, move.h, exchange.h, decimal.h, bits.h, stack.h, string.h, branch.h, io.h: the
+       user-level integer set */
+    [X86_OP_ADD] = {soft_binary, 0, NULL},
+    [X86_OP_OR] = {soft_binary, 0, NULL},
+    [X86_OP_ADC] = {soft_binary, 0, NULL},
+    [X86_OP_SBB] = {soft_binary, 0, NULL},
+    [X86_OP_AND] = {soft_binary, 0, NULL},
+    [X86_OP_SUB] = {soft_binary, 0, NULL},
+    [X86_OP_XOR] = {soft_binary, 0, NULL},
+    [X86_OP_CMP] = {soft_binary, 0, NULL},
+    [X86_OP_TEST] = {soft_test, 0, NULL},
+    [X86_OP_NOT] = {soft_unary, 0, NULL},
+    [X86_OP_NEG] = {soft_unary, 0, NULL},
+    [X86_OP_INC] = {soft_unary, 0, NULL},
+    [X86_OP_DEC] = {soft_unary, 0, NULL},
+    [X86_OP_MUL] = {soft_multiply, 0, NULL},
+    [X86_OP_IMUL] = {soft_imul_signed, 0, NULL},
+    [X86_OP_IMUL2] = {soft_imul2, 0, NULL},
+    [X86_OP_IMUL3] = {soft_imul3, 0, NULL},
+    [X86_OP_DIV] = {soft_divide, 0, NULL},
+    [X86_OP_IDIV] = {soft_divide_signed, 0, NULL},
+    [X86_OP_ADCX] = {soft_add_carry, 0, NULL},
+    [X86_OP_ADOX] = {soft_add_carry, 0, NULL},
+    [X86_OP_CRC32] = {soft_crc32, 0, NULL},
+    [X86_OP_BOUND] = {soft_bound, 0, NULL},
+    [X86_OP_MOV] = {soft_mov, 0, NULL},
+    [X86_OP_MOV_MOFFS_LOAD] = {soft_mov_moffs_load, 0, NULL},
+    [X86_OP_MOV_MOFFS_STORE] = {soft_mov_moffs_store, 0, NULL},
+    [X86_OP_MOVBE] = {soft_movbe, 0, NULL},
+    [X86_OP_MOVNTI] = {soft_movnti, 0, NULL},
+    [X86_OP_MOVZX8] = {soft_movzx8, 0, NULL},
+    [X86_OP_MOVZX16] = {soft_movzx16, 0, NULL},
+    [X86_OP_MOVSX8] = {soft_movsx8, 0, NULL},
+    [X86_OP_MOVSX16] = {soft_movsx16, 0, NULL},
+    [X86_OP_MOVSXD] = {soft_movsxd, 0, NULL},
+    [X86_OP_LEA] = {soft_lea, 0, NULL},
+    [X86_OP_CMOVCC] = {soft_cmovcc, 0, NULL},
+    [X86_OP_SETCC] = {soft_setcc, 0, NULL},
+    [X86_OP_CBW] = {soft_cbw, 0, NULL},
+    [X86_OP_CWD] = {soft_cwd, 0, NULL},
+    [X86_OP_XLAT] = {soft_xlat, 0, NULL},
+    [X86_OP_SALC] = {soft_salc, 0, NULL},
+    [X86_OP_CLC] = {soft_carry, 0, NULL},
+    [X86_OP_STC] = {soft_carry, 0, NULL},
+    [X86_OP_CMC] = {soft_carry, 0, NULL},
+    [X86_OP_CLD] = {soft_cld, 0, NULL},
+    [X86_OP_STD] = {soft_std, 0, NULL},
+    [X86_OP_LAHF] = {soft_lahf, 0, NULL},
+    [X86_OP_SAHF] = {soft_sahf, 0, NULL},
+    [X86_OP_XCHG] = {soft_xchg, 0, NULL},
+    [X86_OP_XADD] = {soft_xadd, 0, NULL},
+    [X86_OP_CMPXCHG] = {soft_cmpxchg, 0, NULL},
+    [X86_OP_CMPXCHG8B] = {soft_cmpxchg8b, 0, NULL},
+    [X86_OP_CMPXCHG16B] = {soft_cmpxchg16b, 0, NULL},
+    [X86_OP_BSWAP] = {soft_bswap, 0, NULL},
+    [X86_OP_AAA] = {soft_aaa, 0, NULL},
+    [X86_OP_AAS] = {soft_aas, 0, NULL},
+    [X86_OP_AAM] = {soft_aam, 0, NULL},
+    [X86_OP_AAD] = {soft_aad, 0, NULL},
+    [X86_OP_DAA] = {soft_daa, 0, NULL},
+    [X86_OP_DAS] = {soft_das, 0, NULL},
+    [X86_OP_BT] = {soft_bit_test, 0, NULL},
+    [X86_OP_BTS] = {soft_bit_test, 0, NULL},
+    [X86_OP_BTR] = {soft_bit_test, 0, NULL},
+    [X86_OP_BTC] = {soft_bit_test, 0, NULL},
+    [X86_OP_ROL] = {soft_shift, 0, NULL},
+    [X86_OP_ROR] = {soft_shift, 0, NULL},
+    [X86_OP_RCL] = {soft_shift, 0, NULL},
+    [X86_OP_RCR] = {soft_shift, 0, NULL},
+    [X86_OP_SHL] = {soft_shift, 0, NULL},
+    [X86_OP_SHR] = {soft_shift, 0, NULL},
+    [X86_OP_SAL] = {soft_shift, 0, NULL},
+    [X86_OP_SAR] = {soft_shift, 0, NULL},
+    [X86_OP_SHLD] = {soft_double_shift, 0, NULL},
+    [X86_OP_SHRD] = {soft_double_shift, 0, NULL},
+    [X86_OP_BSF] = {soft_scan, 0, NULL},
+    [X86_OP_BSR] = {soft_scan, 0, NULL},
+    [X86_OP_TZCNT] = {soft_scan, 0, NULL},
+    [X86_OP_LZCNT] = {soft_scan, 0, NULL},
+    [X86_OP_POPCNT] = {soft_popcnt, 0, NULL},
+    [X86_OP_ANDN] = {soft_bmi, 0, NULL},
+    [X86_OP_BEXTR] = {soft_bmi, 0, NULL},
+    [X86_OP_BLSI] = {soft_bmi, 0, NULL},
+    [X86_OP_BLSMSK] = {soft_bmi, 0, NULL},
+    [X86_OP_BLSR] = {soft_bmi, 0, NULL},
+    [X86_OP_BZHI] = {soft_bmi, 0, NULL},
+    [X86_OP_PDEP] = {soft_bmi_spread, 0, NULL},
+    [X86_OP_PEXT] = {soft_bmi_spread, 0, NULL},
+    [X86_OP_RORX] = {soft_bmi_shift, 0, NULL},
+    [X86_OP_SARX] = {soft_bmi_shift, 0, NULL},
+    [X86_OP_SHLX] = {soft_bmi_shift, 0, NULL},
+    [X86_OP_SHRX] = {soft_bmi_shift, 0, NULL},
+    [X86_OP_MULX] = {soft_mulx, 0, NULL},
+    [X86_OP_PUSH] = {soft_push_operand, 0, NULL},
+    [X86_OP_POP] = {soft_pop_operand, 0, NULL},
+    [X86_OP_PUSHA] = {soft_pusha, 0, NULL},
+    [X86_OP_POPA] = {soft_popa, 0, NULL},
+    [X86_OP_ENTER] = {soft_enter, 0, NULL},
+    [X86_OP_LEAVE] = {soft_leave, 0, NULL},
+    [X86_OP_MOVS] = {soft_movs, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_CMPS] = {soft_cmps, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_STOS] = {soft_stos, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_LODS] = {soft_lods, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SCAS] = {soft_scas, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_JCC] = {soft_jcc, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_JMP] = {soft_jmp, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_JMP_INDIRECT] = {soft_jmp_indirect, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_CALL] = {soft_call, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_CALL_INDIRECT] = {soft_call_indirect, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_RET] = {soft_ret, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_LOOP] = {soft_loop, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_LOOPE] = {soft_loop, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_LOOPNE] = {soft_loop, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_JCXZ] = {soft_jcxz, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_IN] = {soft_in, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_OUT] = {soft_out, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_INS] = {soft_ins, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_OUTS] = {soft_outs, SOFT_ENDS_BLOCK, NULL},
 
     /* segment.h, far.h, interrupt.h, flags.h: segmentation, far transfers, gates, flags */
     [X86_OP_MOV_FROM_SEGMENT] = {soft_mov_from_segment, 0, NULL},
@@ -49,6 +176,8 @@ const struct soft_execute_entry soft_execute_table[X86_OP_COUNT] = {
     [X86_OP_STI] = {soft_sti, SOFT_ENDS_BLOCK, NULL},
 
     /* control.h, msr.h, cpuid.h, syscall.h, debug.h: system registers */
+    [X86_OP_MOV_FROM_DR] = {soft_mov_from_dr, 0, NULL},
+    [X86_OP_MOV_TO_DR] = {soft_mov_to_dr, SOFT_ENDS_BLOCK, NULL},
 
     /* vector.h, x87.h, xsave.h: natively executed instructions and their state */
 
