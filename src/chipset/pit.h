@@ -36,12 +36,14 @@ struct pit_channel {
     enum pit_access access;
     bool gate;
 
-    bool loaded;         /* a whole count has been written since the control word */
-    bool triggered;      /* modes 1 and 5: the gate has risen since then */
-    uint32_t count;      /* the initial count in use: 1..65536 (10000 in BCD) */
-    uint64_t start;      /* the tick at which the counter held it */
-    uint64_t stopped;    /* gate low: the tick at which it stopped */
-    uint32_t next_count; /* modes 1, 2, 3, 5: loaded at the next cycle or trigger; 0 if none */
+    bool loaded;      /* a whole count has been written since the control word */
+    bool triggered;   /* modes 1 and 5: the gate has risen since then */
+    uint32_t count;   /* the initial count in use: 1..65536 (10000 in BCD) */
+    uint64_t start;   /* the tick at which the counter held it */
+    uint64_t stopped; /* gate low: the tick at which it stopped */
+    /* A count that is loaded at the next cycle (modes 2, 3) or trigger (1, 5); 0 if none. */
+    uint32_t next_count;
+    uint64_t next_start; /* modes 2, 3: the tick of that */
 
     bool write_high_next;
     bool read_high_next;

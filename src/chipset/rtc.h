@@ -32,14 +32,16 @@ struct rtc_config {
 
 struct rtc {
     struct rtc_config config;
-    uint8_t index;               /* of the register that port 71h shows */
-    bool nmi_disabled;           /* bit 7 of port 70h */
-    uint8_t cmos[RTC_CMOS_SIZE]; /* the time registers hold what was written while SET froze them */
-    int64_t offset;       /* nanoseconds by which the guest's clock is ahead of the wall clock */
-    uint64_t frozen;      /* while the divider or SET holds the clock: its time, ns */
-    uint64_t last_update; /* the second that update and alarm were last looked at for */
-    uint64_t periodic_origin; /* timer_host time of the periodic interrupt's tick 0 */
-    uint64_t periodic_ticks;  /* ticks since, at the next interrupt */
+    uint8_t index;     /* of the register that port 71h shows */
+    bool nmi_disabled; /* bit 7 of port 70h */
+    /* The time registers hold what is shown while SET or the divider stops the clock. */
+    uint8_t cmos[RTC_CMOS_SIZE];
+    /* The guest's time is the wall clock plus these. */
+    int64_t offset_seconds;
+    uint64_t offset_nanoseconds; /* below 10^9 */
+    int64_t last_update;         /* the second up to which updates and alarms have been seen */
+    uint64_t periodic_origin;    /* timer_host time of the 32768 Hz clock's tick 0 */
+    uint64_t periodic_next;      /* its tick at the next periodic interrupt; UINT64_MAX: never */
     struct timer periodic_timer;
     struct timer update_timer;
 };
