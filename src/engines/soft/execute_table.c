@@ -16,6 +16,9 @@
 #include "engines/soft/segment.h"
 #include "engines/soft/stack.h"
 #include "engines/soft/string.h"
+#include "engines/soft/vector.h"
+#include "engines/soft/x87.h"
+#include "engines/soft/xsave.h"
 
 const struct soft_execute_entry soft_execute_table[X86_OP_COUNT] = {
     /* integer.h, move.h, exchange.h, decimal.h, bits.h, stack.h, string.h, branch.h, io.h: the
@@ -180,6 +183,28 @@ const struct soft_execute_entry soft_execute_table[X86_OP_COUNT] = {
     [X86_OP_MOV_TO_DR] = {soft_mov_to_dr, SOFT_ENDS_BLOCK, NULL},
 
     /* vector.h, x87.h, xsave.h: natively executed instructions and their state */
+    [X86_OP_X87] = {soft_execute_x87, 0, soft_prepare_x87},
+    [X86_OP_FWAIT] = {soft_execute_fwait, 0, NULL},
+    [X86_OP_MMX] = {soft_execute_mmx, 0, soft_prepare_vector},
+    [X86_OP_SSE] = {soft_execute_sse, 0, soft_prepare_vector},
+    [X86_OP_AVX] = {soft_execute_avx, 0, soft_prepare_vector},
+    [X86_OP_EMMS] = {soft_execute_emms, 0, NULL},
+    [X86_OP_VZERO] = {soft_execute_vzero, 0, NULL},
+    [X86_OP_LDMXCSR] = {soft_execute_ldmxcsr, 0, NULL},
+    [X86_OP_STMXCSR] = {soft_execute_stmxcsr, 0, NULL},
+    [X86_OP_MASKMOV] = {soft_execute_maskmov, 0, NULL},
+    [X86_OP_VMASKMOV] = {soft_execute_vmaskmov, 0, NULL},
+    [X86_OP_GATHER] = {soft_execute_gather, 0, NULL},
+    [X86_OP_FXSAVE] = {soft_execute_fxsave, 0, NULL},
+    [X86_OP_FXRSTOR] = {soft_execute_fxrstor, 0, NULL},
+    [X86_OP_XSAVE] = {soft_execute_xsave, 0, NULL},
+    [X86_OP_XSAVEOPT] = {soft_execute_xsaveopt, 0, NULL},
+    [X86_OP_XSAVEC] = {soft_execute_xsavec, 0, NULL},
+    [X86_OP_XSAVES] = {soft_execute_xsaves, 0, NULL},
+    [X86_OP_XRSTOR] = {soft_execute_xrstor, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_XRSTORS] = {soft_execute_xrstors, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_XGETBV] = {soft_execute_xgetbv, 0, NULL},
+    [X86_OP_XSETBV] = {soft_execute_xsetbv, SOFT_ENDS_BLOCK, NULL},
 
     [X86_OP_INVALID] = {NULL, 0, NULL},
 };

@@ -1,0 +1,100 @@
+#include "engines/soft/code_memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U /* Linux 6.3: where memfds are not executable unless asked for */
+#endif
+
+#define CODE_ALIGNMENT 16u
+
+struct code_memory {
+    uint8_t *writable;
+    const uint8_t *executable;
+    size_t size, used;
+};
+
+static int open_memory(size_t size, struct error *error)
+{
+    int fd = memfd_create("code", MFD_CLOEXEC | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL) {
+        fd = memfd_create("code", MFD_CLOEXEC); /* an older kernel does not know the flag */
+    }
+    if (fd < 0) {
+        return error_set_errno(error, errno, "making memory for generated code");
+    }
+    if (ftruncate(fd, (off_t)size) != 0) {
+        int code = errno;
+        close(fd);
+        return error_set_errno(error, code, "sizing the memory for generated code");
+    }
+    return fd;
+}
+
+int code_memory_create(size_t size, struct code_memory **out, struct error *error)
+{
+    struct code_memory *memory = calloc(1, sizeof(*memory));
+    if (memory == NULL) {
+        return error_set(error, ENOMEM, "no memory for the code arena's description");
+    }
+    int fd = open_memory(size, error);
+    if (fd < 0) {
+        free(memory);
+        return fd;
+    }
+    void *writable = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *executable = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    int code = errno;
+    close(fd);
+    memory->writable = writable == MAP_FAILED ? NULL : writable;
+    memory->executable = executable == MAP_FAILED ? NULL : executable;
+    memory->size = size;
+    if (writable == MAP_FAILED || executable == MAP_FAILED) {
+        code_memory_destroy(memory);
+        return error_set_errno(error, code,
+                               "mapping executable memory, which the soft engine needs (a security "
+                               "policy may forbid it)");
+    }
+    *out = memory;
+    return 0;
+}
+
+void code_memory_destroy(struct code_memory *memory)
+{
+    if (memory == NULL) {
+        return;
+    }
+    if (memory->writable != NULL) {
+        munmap(memory->writable, memory->size);
+    }
+    if (memory->executable != NULL) {
+        munmap((void *)(uintptr_t)memory->executable, memory->size);
+    }
+    free(memory);
+}
+
+const void *code_memory_add(struct code_memory *memory, const uint8_t *code, size_t length)
+{
+    if (length > memory->size - memory->used) {
+        return NULL;
+    }
+    const void *address = memory->executable + memory->used;
+    memcpy(memory->writable + memory->used, code, length);
+    size_t rounded = (length + CODE_ALIGNMENT - 1) & ~(size_t)(CODE_ALIGNMENT - 1);
+    memory->used += rounded < memory->size - memory->used ? rounded : memory->size - memory->used;
+    return address;
+}
+
+bool code_memory_contains(const struct code_memory *memory, uintptr_t address)
+{
+    return address - (uintptr_t)memory->executable < memory->size;
+}
+
+size_t code_memory_used(const struct code_memory *memory)
+{
+    return memory->used;
+}

@@ -1,0 +1,212 @@
+/*
+ * The commonest vector instructions, without a thunk: loads, stores and register moves of whole
+ * registers and of eight bytes, and the bitwise logic that clears and combines registers.
+ */
+#include <string.h>
+
+#include "engines/soft/fpu.h"
+#include "engines/soft/memory.h"
+#include "engines/soft/vector.h"
+
+/* One instantiation for each encoding and length: checks, sizes and clearing become constants. */
+enum kind { LEGACY, VEX128, VEX256 };
+
+static inline void require(struct soft_cpu *cpu, enum kind kind)
+{
+    if (kind == LEGACY) {
+        soft_require_sse(cpu);
+    } else {
+        soft_require_avx(cpu);
+    }
+}
+
+static inline unsigned int bytes_of(enum kind kind)
+{
+    return kind == VEX256 ? 32 : 16;
+}
+
+/* VEX.128 clears bits 255..128; legacy encodings leave them. */
+static inline void put(struct soft_cpu *cpu, unsigned int number, const uint8_t *value,
+                       enum kind kind)
+{
+    uint8_t *to = cpu->fpu->ymm[number];
+    memcpy(to, value, bytes_of(kind));
+    if (kind == VEX128) {
+        memset(to + 16, 0, 16);
+    }
+}
+
+static inline void load(struct soft_cpu *cpu, const struct soft_instruction *in, enum kind kind)
+{
+    require(cpu, kind);
+    uint8_t value[32];
+    if (soft_is_memory(in)) {
+        soft_read_bytes(cpu, soft_vector_linear(cpu, in, SOFT_READ), value, bytes_of(kind));
+    } else {
+        memcpy(value, cpu->fpu->ymm[in->decoded.rm], bytes_of(kind));
+    }
+    put(cpu, in->decoded.reg, value, kind);
+}
+
+static inline void store(struct soft_cpu *cpu, const struct soft_instruction *in, enum kind kind)
+{
+    require(cpu, kind);
+    const uint8_t *from = cpu->fpu->ymm[in->decoded.reg];
+    if (soft_is_memory(in)) {
+        soft_write_bytes(cpu, soft_vector_linear(cpu, in, SOFT_WRITE), from, bytes_of(kind));
+    } else {
+        uint8_t value[32];
+        memcpy(value, from, bytes_of(kind));
+        put(cpu, in->decoded.rm, value, kind);
+    }
+}
+
+/* MOVQ, MOVD: width bytes into a register whose other bits up to 127 are cleared. */
+static inline void load_low(struct soft_cpu *cpu, const struct soft_instruction *in, enum kind kind,
+                            unsigned int width, bool from_gpr)
+{
+    require(cpu, kind);
+    uint64_t value[4] = {0};
+    if (soft_is_memory(in)) {
+        value[0] = soft_read(cpu, soft_operand_linear(cpu, &in->decoded, width, SOFT_READ), width);
+    } else if (from_gpr) {
+        value[0] = cpu->gpr[in->decoded.rm];
+    } else {
+        memcpy(value, cpu->fpu->ymm[in->decoded.rm], 8);
+    }
+    if (width == 4) {
+        value[0] &= 0xffffffff;
+    }
+    put(cpu, in->decoded.reg, (const uint8_t *)value, kind);
+}
+
+static inline void store_low(struct soft_cpu *cpu, const struct soft_instruction *in,
+                             enum kind kind, unsigned int width, bool to_gpr)
+{
+    require(cpu, kind);
+    uint64_t value[4] = {0};
+    memcpy(value, cpu->fpu->ymm[in->decoded.reg], width);
+    if (soft_is_memory(in)) {
+        soft_write(cpu, soft_operand_linear(cpu, &in->decoded, width, SOFT_WRITE), value[0], width);
+    } else if (to_gpr) {
+        cpu->gpr[in->decoded.rm] = value[0];
+    } else {
+        put(cpu, in->decoded.rm, (const uint8_t *)value, kind);
+    }
+}
+
+enum logic { LOGIC_AND, LOGIC_OR, LOGIC_XOR };
+
+static inline void bitwise(struct soft_cpu *cpu, const struct soft_instruction *in, enum kind kind,
+                           enum logic logic)
+{
+    require(cpu, kind);
+    uint64_t a[4], b[4];
+    unsigned int first = kind == LEGACY ? in->decoded.reg : in->decoded.vvvv;
+    if (soft_is_memory(in)) {
+        soft_read_bytes(cpu, soft_vector_linear(cpu, in, SOFT_READ), b, bytes_of(kind));
+    } else {
+        memcpy(b, cpu->fpu->ymm[in->decoded.rm], bytes_of(kind));
+    }
+    memcpy(a, cpu->fpu->ymm[first], bytes_of(kind));
+    for (unsigned int i = 0; i < bytes_of(kind) / 8; i++) {
+        a[i] = logic == LOGIC_AND ? a[i] & b[i] : logic == LOGIC_OR ? a[i] | b[i] : a[i] ^ b[i];
+    }
+    put(cpu, in->decoded.reg, (const uint8_t *)a, kind);
+}
+
+/* The functions that have addresses: one a kind. */
+#define STAMP(name, ...)                                                                           \
+    static void name##_legacy(struct soft_cpu *cpu, const struct soft_instruction *in)             \
+    {                                                                                              \
+        const enum kind kind = LEGACY;                                                             \
+        __VA_ARGS__;                                                                               \
+    }                                                                                              \
+    static void name##_vex128(struct soft_cpu *cpu, const struct soft_instruction *in)             \
+    {                                                                                              \
+        const enum kind kind = VEX128;                                                             \
+        __VA_ARGS__;                                                                               \
+    }                                                                                              \
+    static void name##_vex256(struct soft_cpu *cpu, const struct soft_instruction *in)             \
+    {                                                                                              \
+        const enum kind kind = VEX256;                                                             \
+        __VA_ARGS__;                                                                               \
+    }
+#define STAMPED(name)                                                                              \
+    {                                                                                              \
+        name##_legacy, name##_vex128, name##_vex256                                                \
+    }
+
+STAMP(load, load(cpu, in, kind))
+STAMP(store, store(cpu, in, kind))
+STAMP(bitwise_and, bitwise(cpu, in, kind, LOGIC_AND))
+STAMP(bitwise_or, bitwise(cpu, in, kind, LOGIC_OR))
+STAMP(bitwise_xor, bitwise(cpu, in, kind, LOGIC_XOR))
+STAMP(load_quad, load_low(cpu, in, kind, 8, false))
+STAMP(store_quad, store_low(cpu, in, kind, 8, false))
+STAMP(load_double_gpr, load_low(cpu, in, kind, 4, true))
+STAMP(load_quad_gpr, load_low(cpu, in, kind, 8, true))
+STAMP(store_double_gpr, store_low(cpu, in, kind, 4, true))
+STAMP(store_quad_gpr, store_low(cpu, in, kind, 8, true))
+
+struct move_entry {
+    uint8_t opcode; /* in map 0F */
+    uint8_t prefix;
+    bool is_256; /* there is a 256-bit form */
+    int8_t w;    /* -1: any; else the 64-bit operand or not */
+    soft_execute *functions[3];
+};
+
+static const struct move_entry moves[] = {
+    {0x10, 0x00, true, -1, STAMPED(load)},             /* MOVUPS */
+    {0x10, 0x66, true, -1, STAMPED(load)},             /* MOVUPD */
+    {0x28, 0x00, true, -1, STAMPED(load)},             /* MOVAPS */
+    {0x28, 0x66, true, -1, STAMPED(load)},             /* MOVAPD */
+    {0x6f, 0x66, true, -1, STAMPED(load)},             /* MOVDQA */
+    {0x6f, 0xf3, true, -1, STAMPED(load)},             /* MOVDQU */
+    {0x11, 0x00, true, -1, STAMPED(store)},            /* MOVUPS */
+    {0x11, 0x66, true, -1, STAMPED(store)},            /* MOVUPD */
+    {0x29, 0x00, true, -1, STAMPED(store)},            /* MOVAPS */
+    {0x29, 0x66, true, -1, STAMPED(store)},            /* MOVAPD */
+    {0x7f, 0x66, true, -1, STAMPED(store)},            /* MOVDQA */
+    {0x7f, 0xf3, true, -1, STAMPED(store)},            /* MOVDQU */
+    {0x2b, 0x00, true, -1, STAMPED(store)},            /* MOVNTPS */
+    {0x2b, 0x66, true, -1, STAMPED(store)},            /* MOVNTPD */
+    {0xe7, 0x66, true, -1, STAMPED(store)},            /* MOVNTDQ */
+    {0x54, 0x00, true, -1, STAMPED(bitwise_and)},      /* ANDPS */
+    {0x54, 0x66, true, -1, STAMPED(bitwise_and)},      /* ANDPD */
+    {0xdb, 0x66, true, -1, STAMPED(bitwise_and)},      /* PAND */
+    {0x56, 0x00, true, -1, STAMPED(bitwise_or)},       /* ORPS */
+    {0x56, 0x66, true, -1, STAMPED(bitwise_or)},       /* ORPD */
+    {0xeb, 0x66, true, -1, STAMPED(bitwise_or)},       /* POR */
+    {0x57, 0x00, true, -1, STAMPED(bitwise_xor)},      /* XORPS */
+    {0x57, 0x66, true, -1, STAMPED(bitwise_xor)},      /* XORPD */
+    {0xef, 0x66, true, -1, STAMPED(bitwise_xor)},      /* PXOR */
+    {0x7e, 0xf3, false, -1, STAMPED(load_quad)},       /* MOVQ xmm, xmm/m64 */
+    {0xd6, 0x66, false, -1, STAMPED(store_quad)},      /* MOVQ xmm/m64, xmm */
+    {0x6e, 0x66, false, 0, STAMPED(load_double_gpr)},  /* MOVD xmm, r/m32 */
+    {0x6e, 0x66, false, 1, STAMPED(load_quad_gpr)},    /* MOVQ xmm, r/m64 */
+    {0x7e, 0x66, false, 0, STAMPED(store_double_gpr)}, /* MOVD r/m32, xmm */
+    {0x7e, 0x66, false, 1, STAMPED(store_quad_gpr)},   /* MOVQ r/m64, xmm */
+};
+
+soft_execute *soft_vector_move(const struct soft_instruction *in, bool is_64bit)
+{
+    const struct x86_instruction *decoded = &in->decoded;
+    if (decoded->map != X86_MAP_0F ||
+        (decoded->operation != X86_OP_SSE && decoded->operation != X86_OP_AVX)) {
+        return NULL;
+    }
+    enum kind kind = decoded->encoding == X86_ENCODING_LEGACY ? LEGACY
+                     : decoded->vector_length == 32           ? VEX256
+                                                              : VEX128;
+    bool wide = is_64bit && (decoded->flags & X86_INSTRUCTION_W) != 0;
+    for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i++) {
+        const struct move_entry *move = &moves[i];
+        if (move->opcode == decoded->opcode && move->prefix == decoded->mandatory_prefix &&
+            (move->is_256 || kind != VEX256) && (move->w < 0 || (move->w == 1) == wide)) {
+            return move->functions[kind];
+        }
+    }
+    return NULL;
+}
