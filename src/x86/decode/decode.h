@@ -113,7 +113,9 @@ struct x86_instruction {
  * instruction:      filled in on X86_DECODE_OK; on the others only length is.
  *
  * EVEX, XOP and 3DNow! encodings are invalid. LOCK where it is not allowed is invalid. Features
- * are not checked here: feature says what the instruction belongs to.
+ * are not checked here: feature says what the instruction belongs to. Nor is what depends on more
+ * than the mode: VEX is #UD in real-address and virtual-8086 mode, DR4 and DR5 by CR4.DE, and
+ * TZCNT and LZCNT are BSF and BSR for a guest that is shown no such feature.
  */
 enum x86_decode_result x86_decode(enum x86_decode_mode mode, const uint8_t *bytes, size_t available,
                                   struct x86_instruction *instruction);
