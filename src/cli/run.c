@@ -192,11 +192,28 @@ static int run_machine(const struct run_options *options, const struct engine_op
     return exit_code;
 }
 
+/* A file that is not there is told before anything is measured or taken. */
+static int check_files(const struct run_options *options, struct error *error)
+{
+    struct kernel_file file;
+    const char *kernel = options->kernel != NULL ? options->kernel : options->flat;
+    int code = kernel_file_open(kernel, options->kernel != NULL ? "kernel" : "image", &file, error);
+    for (unsigned int i = 0; code == 0 && i < options->initrd_count; i++) {
+        kernel_file_close(&file);
+        code = kernel_file_open(options->initrds[i], "initrd", &file, error);
+    }
+    if (code == 0) {
+        kernel_file_close(&file);
+    }
+    return code;
+}
+
 static int run(char **arguments, int count)
 {
     struct run_options options;
     struct error error;
-    if (run_options_parse(arguments, count, &options, &error) != 0) {
+    if (run_options_parse(arguments, count, &options, &error) != 0 ||
+        check_files(&options, &error) != 0) {
         print_problem(error.text);
         return EXIT_CODE_USAGE;
     }

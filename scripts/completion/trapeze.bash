@@ -1,0 +1,41 @@
+# bash completion for trapeze. The options come from the program's own help, so that they are always those it has.
+
+_trapeze() {
+    local current=$2 previous=$3 command=
+    COMPREPLY=()
+    [ "$COMP_CWORD" -gt 1 ] && command=${COMP_WORDS[1]}
+
+    case $previous in
+    --kernel | --initrd | --flat)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
+    --engine | -e)
+        mapfile -t COMPREPLY < <(compgen -W 'auto kvm soft' -- "$current")
+        return
+        ;;
+    --mode)
+        mapfile -t COMPREPLY < <(compgen -W 'real protected paged long' -- "$current")
+        return
+        ;;
+    --console)
+        mapfile -t COMPREPLY < <(compgen -W 'stdio none pty file:' -- "$current")
+        return
+        ;;
+    --append | --at | --memory | -m | --cpus | -c | --timeout | -t | --debug-exit)
+        return
+        ;;
+    esac
+
+    case $command in
+    '') mapfile -t COMPREPLY < <(compgen -W 'run probe --help --version' -- "$current") ;;
+    run | probe)
+        local options
+        options=$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -o '^ .*--[a-z-]*' | grep -o -- '--[a-z-]*' | sort -u)
+        mapfile -t COMPREPLY < <(compgen -W "$options --help" -- "$current")
+        ;;
+    esac
+}
+
+complete -F _trapeze trapeze
