@@ -280,7 +280,6 @@ static void test_little_memory(void)
 
 int main(void)
 {
-    static const char *const names[] = {"kernel", "initrd"};
     world_begin();
     test_good(make_elf64, false);
     test_good(make_elf64, true);
@@ -290,6 +289,6 @@ int main(void)
     test_truncated();
     test_wide_note();
     test_little_memory();
-    world_end(names, 2);
+    world_end();
     return check_summary();
 }

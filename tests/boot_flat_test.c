@@ -111,8 +111,7 @@ static void test_files(void)
     REFUSED(&world, EINVAL, "device");
     world.request.kernel = world_file("kernel", "", 0);
     REFUSED(&world, EINVAL, "empty");
-    char pipe_path[128];
-    snprintf(pipe_path, sizeof(pipe_path), "%s/pipe", world_directory);
+    const char *pipe_path = world_path("pipe");
     CHECK(mkfifo(pipe_path, 0600) == 0);
     world.request.kernel = pipe_path;
     REFUSED(&world, EINVAL, "pipe");
@@ -211,7 +210,6 @@ static void test_descriptors(void)
 
 int main(void)
 {
-    static const char *const names[] = {"image", "kernel", "pipe"};
     world_begin();
     test_real();
     test_protected_and_paged();
@@ -221,6 +219,6 @@ int main(void)
     test_not_kernels();
     test_shrinking_file();
     test_descriptors();
-    world_end(names, 3);
+    world_end();
     return check_summary();
 }

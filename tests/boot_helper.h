@@ -42,24 +42,40 @@ static inline void world_begin(void)
     }
 }
 
-/* Removes the directory with the named files in it. */
-static inline void world_end(const char *const *names, size_t count)
-{
-    char path[128];
-    for (size_t i = 0; i < count; i++) {
-        snprintf(path, sizeof(path), "%s/%s", world_directory, names[i]);
-        unlink(path);
-    }
-    rmdir(world_directory);
-}
+/* Files that tests have made, by name; removed by world_end. */
+#define WORLD_FILES_MAX 8
+static char world_paths[WORLD_FILES_MAX][64];
+static unsigned int world_path_count;
 
-/* Writes a file; the path is valid for ever (a few are made per test). */
-static inline const char *world_file(const char *name, const void *bytes, size_t length)
+/* The path for a name in the directory; the same name gives the same path. */
+static inline const char *world_path(const char *name)
 {
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s", world_directory, name) < 0) {
+    char path[sizeof(world_paths[0])];
+    snprintf(path, sizeof(path), "%s/%s", world_directory, name);
+    for (unsigned int i = 0; i < world_path_count; i++) {
+        if (strcmp(world_paths[i], path) == 0) {
+            return world_paths[i];
+        }
+    }
+    if (world_path_count == WORLD_FILES_MAX) {
         exit(2);
     }
+    return strcpy(world_paths[world_path_count++], path);
+}
+
+/* Removes the directory with everything in it. */
+static inline void world_end(void)
+{
+    for (unsigned int i = 0; i < world_path_count; i++) {
+        unlink(world_paths[i]);
+    }
+    CHECK(rmdir(world_directory) == 0);
+}
+
+/* Writes a file and gives its path, valid until the end. */
+static inline const char *world_file(const char *name, const void *bytes, size_t length)
+{
+    const char *path = world_path(name);
     FILE *file = fopen(path, "wb");
     if (file == NULL || (length != 0 && fwrite(bytes, 1, length, file) != length) ||
         fclose(file) != 0) {
@@ -145,15 +161,6 @@ static inline void check_protected_state(const struct world *world)
     }
     CHECK_EQUAL(state->segment[X86_TR].attributes, 0x8b);
     CHECK((state->segment[X86_LDTR].attributes & X86_SEGMENT_UNUSABLE) != 0);
-}
-
-/* A stand-in until src/x86 has the real one, which then takes its place. */
-__attribute__((weak)) void x86_state_reset(struct x86_state *state)
-{
-    memset(state, 0, sizeof(*state));
-    state->cr0 = X86_CR0_CD | X86_CR0_NW | X86_CR0_ET;
-    state->dr[6] = X86_DR6_ONES;
-    state->dr[7] = X86_DR7_ONE;
 }
 
 #endif

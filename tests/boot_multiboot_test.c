@@ -298,7 +298,6 @@ static void test_places(void)
 
 int main(void)
 {
-    static const char *const names[] = {"kernel", "initrd", "module0", "module1"};
     world_begin();
     test_flat();
     test_elf();
@@ -306,6 +305,6 @@ int main(void)
     test_long_lines();
     test_bad_fields();
     test_places();
-    world_end(names, 4);
+    world_end();
     return check_summary();
 }

@@ -40,6 +40,7 @@ void cpu_state_firmware(struct x86_state *state)
 {
     x86_state_reset(state);
     boot_firmware_msrs(&state->msr);
+    state->msr.apic_base |= X86_APIC_BASE_BSP;
     state->activity = X86_ACTIVE;
     state->cr0 &= ~(X86_CR0_CD | X86_CR0_NW); /* firmware turns the caches on */
     memset(state->gpr, 0, sizeof(state->gpr));

@@ -26,6 +26,19 @@ static int check_kind(const struct kernel_file *file, const struct stat *status,
     return 0;
 }
 
+static int refuse_to_open(const struct kernel_file *file, int code, struct error *error)
+{
+    if (code == ENOENT || code == ENOTDIR) {
+        return error_set(error, code, "there is no %s '%s': check the path", file->role,
+                         file->path);
+    }
+    if (code == EACCES) {
+        return error_set(error, code, "the %s '%s' may not be read: check its permissions (ls -l)",
+                         file->role, file->path);
+    }
+    return error_set_errno(error, code, "can't open the %s '%s'", file->role, file->path);
+}
+
 int kernel_file_open(const char *path, const char *role, struct kernel_file *file,
                      struct error *error)
 {
@@ -33,7 +46,7 @@ int kernel_file_open(const char *path, const char *role, struct kernel_file *fil
     /* O_NONBLOCK: opening a named pipe must not wait for a writer. */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (descriptor < 0) {
-        return error_set_errno(error, errno, "can't open the %s '%s'", role, path);
+        return refuse_to_open(file, errno, error);
     }
     struct stat status;
     int result = 0;
