@@ -3,6 +3,8 @@
  */
 #include "engines/soft/bits.h"
 #include "engines/soft/branch.h"
+#include "engines/soft/control.h"
+#include "engines/soft/cpuid.h"
 #include "engines/soft/debug.h"
 #include "engines/soft/decimal.h"
 #include "engines/soft/exchange.h"
@@ -13,9 +15,12 @@
 #include "engines/soft/interrupt.h"
 #include "engines/soft/io.h"
 #include "engines/soft/move.h"
+#include "engines/soft/msr.h"
 #include "engines/soft/segment.h"
 #include "engines/soft/stack.h"
 #include "engines/soft/string.h"
+#include "engines/soft/syscall.h"
+#include "engines/soft/system.h"
 #include "engines/soft/vector.h"
 #include "engines/soft/x87.h"
 #include "engines/soft/xsave.h"
@@ -178,7 +183,48 @@ const struct soft_execute_entry soft_execute_table[X86_OP_COUNT] = {
     [X86_OP_CLI] = {soft_cli, SOFT_ENDS_BLOCK, NULL},
     [X86_OP_STI] = {soft_sti, SOFT_ENDS_BLOCK, NULL},
 
-    /* control.h, msr.h, cpuid.h, syscall.h, debug.h: system registers */
+    /* control.h, msr.h, cpuid.h, syscall.h, system.h, debug.h: system registers. Not there, so #UD:
+       UD0, UD1, UD2, RSM, MONITOR, MWAIT, VMX */
+    [X86_OP_MOV_FROM_CR] = {soft_mov_from_cr, 0, NULL},
+    [X86_OP_MOV_TO_CR] = {soft_mov_to_cr, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_LMSW] = {soft_lmsw, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SMSW] = {soft_smsw, 0, NULL},
+    [X86_OP_CLTS] = {soft_clts, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_INVLPG] = {soft_invlpg, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_INVPCID] = {soft_invpcid, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_RDMSR] = {soft_rdmsr, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_WRMSR] = {soft_wrmsr, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_CPUID] = {soft_cpuid, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SYSCALL] = {soft_syscall, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SYSRET] = {soft_sysret, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SYSENTER] = {soft_sysenter, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SYSEXIT] = {soft_sysexit, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_SWAPGS] = {soft_swapgs, 0, NULL},
+    [X86_OP_RDFSBASE] = {soft_read_base, 0, NULL},
+    [X86_OP_RDGSBASE] = {soft_read_base, 0, NULL},
+    [X86_OP_WRFSBASE] = {soft_write_base, 0, NULL},
+    [X86_OP_WRGSBASE] = {soft_write_base, 0, NULL},
+    [X86_OP_RDTSC] = {soft_rdtsc, 0, NULL},
+    [X86_OP_RDTSCP] = {soft_rdtsc, 0, NULL},
+    [X86_OP_RDPMC] = {soft_rdpmc, 0, NULL},
+    [X86_OP_RDPID] = {soft_rdpid, 0, NULL},
+    [X86_OP_RDRAND] = {soft_random, 0, NULL},
+    [X86_OP_RDSEED] = {soft_random, 0, NULL},
+    [X86_OP_RDPKRU] = {soft_rdpkru, 0, NULL},
+    [X86_OP_WRPKRU] = {soft_wrpkru, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_CLAC] = {soft_clac_stac, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_STAC] = {soft_clac_stac, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_HLT] = {soft_hlt, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_INVD] = {soft_cache_control, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_WBINVD] = {soft_cache_control, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_CLFLUSH] = {soft_clflush, 0, NULL},
+    [X86_OP_LFENCE] = {soft_fence, 0, NULL},
+    [X86_OP_MFENCE] = {soft_fence, 0, NULL},
+    [X86_OP_SFENCE] = {soft_fence, 0, NULL},
+    [X86_OP_NOP] = {soft_nop, 0, NULL},
+    [X86_OP_PAUSE] = {soft_nop, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_VMCALL] = {soft_hypercall, SOFT_ENDS_BLOCK, NULL},
+    [X86_OP_VMMCALL] = {soft_hypercall, SOFT_ENDS_BLOCK, NULL},
     [X86_OP_MOV_FROM_DR] = {soft_mov_from_dr, 0, NULL},
     [X86_OP_MOV_TO_DR] = {soft_mov_to_dr, SOFT_ENDS_BLOCK, NULL},
 

@@ -1,0 +1,350 @@
+#include "engines/soft/control.h"
+
+#include "engines/soft/alu.h"
+#include "engines/soft/memory.h"
+#include "engines/soft/translate.h"
+#include "engines/soft/vm.h"
+
+#define CR0_WRITABLE                                                                               \
+    (X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |    \
+     X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
+#define LMSW_WRITABLE (X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS)
+
+/* Bits of CR3 that name a physical address beyond what there is. */
+#define CR3_RESERVED (UINT64_MAX << SOFT_PHYSICAL_BITS)
+
+void soft_require_cpl0(struct soft_cpu *cpu)
+{
+    if (cpu->cpl != 0) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+}
+
+/* "PDPTE Registers": PAE paging is in use with these values. */
+static bool uses_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    return (cr0 & X86_CR0_PG) != 0 && (cr4 & X86_CR4_PAE) != 0 && (efer & X86_EFER_LMA) == 0;
+}
+
+/* --- CR0 --- */
+
+/* "Initializing IA-32e Mode": what setting PG with EFER.LME demands. */
+static bool may_enter_ia32e(const struct soft_cpu *cpu)
+{
+    const struct x86_segment *tss = &cpu->segment[X86_TR];
+    bool tss_is_16bit =
+        (tss->attributes & X86_SEGMENT_UNUSABLE) == 0 && (tss->attributes & 0x8u) == 0;
+    return (cpu->cr4 & X86_CR4_PAE) != 0 &&
+           (cpu->segment[X86_CS].attributes & X86_SEGMENT_L) == 0 && !tss_is_16bit;
+}
+
+bool soft_write_cr0(struct soft_cpu *cpu, uint64_t value)
+{
+    if (value >> 32 != 0) {
+        return false;
+    }
+    value = (value & CR0_WRITABLE) | X86_CR0_ET;
+    bool pg = (value & X86_CR0_PG) != 0, had_pg = (cpu->cr0 & X86_CR0_PG) != 0;
+    if ((pg && (value & X86_CR0_PE) == 0) ||
+        ((value & X86_CR0_NW) != 0 && (value & X86_CR0_CD) == 0)) {
+        return false;
+    }
+    uint64_t efer = cpu->efer;
+    if (pg && !had_pg && (efer & X86_EFER_LME) != 0) {
+        if (!may_enter_ia32e(cpu)) {
+            return false;
+        }
+        efer |= X86_EFER_LMA;
+    } else if (!pg && had_pg) {
+        if (soft_64bit(cpu) || (cpu->cr4 & X86_CR4_PCIDE) != 0) {
+            return false;
+        }
+        efer &= ~X86_EFER_LMA;
+    }
+    uint64_t changed = cpu->cr0 ^ value;
+    if (uses_pae_paging(value, cpu->cr4, efer) &&
+        (changed & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)) != 0 &&
+        !soft_load_pdptes(cpu, cpu->cr3)) {
+        return false;
+    }
+    cpu->cr0 = value;
+    cpu->efer = efer;
+    if ((changed & (X86_CR0_PG | X86_CR0_PE | X86_CR0_WP)) != 0) {
+        soft_tlb_flush_all(cpu);
+    }
+    soft_mode_changed(cpu);
+    return true;
+}
+
+/* --- CR3 --- */
+
+/*
+ * The TLB knows one address space at a time, so that even a switch that asks to keep the entries
+ * of its PCID flushes; unless nothing changes at all.
+ */
+bool soft_write_cr3(struct soft_cpu *cpu, uint64_t value)
+{
+    bool keep = false;
+    if ((cpu->cr4 & X86_CR4_PCIDE) != 0) {
+        keep = (value & X86_CR3_NO_FLUSH) != 0;
+        value &= ~X86_CR3_NO_FLUSH;
+    }
+    if (soft_long_mode(cpu) && (value & CR3_RESERVED) != 0) {
+        return false;
+    }
+    if (uses_pae_paging(cpu->cr0, cpu->cr4, cpu->efer) && !soft_load_pdptes(cpu, value)) {
+        return false;
+    }
+    bool same = cpu->cr3 == value;
+    cpu->cr3 = value;
+    if (!(keep && same)) {
+        soft_tlb_flush_non_global(cpu);
+    }
+    return true;
+}
+
+/* --- CR4 --- */
+
+static uint32_t cpuid_bits(struct soft_cpu *cpu, uint32_t leaf, uint32_t subleaf, char which)
+{
+    const struct cpuid_entry *entry = cpuid_find(&cpu->cpuid, leaf, subleaf);
+    if (entry == NULL) {
+        return 0;
+    }
+    return which == 'b'   ? entry->registers.ebx
+           : which == 'c' ? entry->registers.ecx
+                          : entry->registers.edx;
+}
+
+/* Which bits CPUID lets the guest set. */
+static uint64_t cr4_writable(struct soft_cpu *cpu)
+{
+    static const struct {
+        uint64_t cr4;
+        uint32_t leaf;
+        char which; /* 'b', 'c', 'd': the register of that leaf */
+        uint8_t bit;
+    } rows[] = {
+        {X86_CR4_VME | X86_CR4_PVI, 1, 'd', 1},
+        {X86_CR4_DE, 1, 'd', 2},
+        {X86_CR4_PSE, 1, 'd', 3},
+        {X86_CR4_TSD, 1, 'd', 4},
+        {X86_CR4_PAE, 1, 'd', 6},
+        {X86_CR4_MCE, 1, 'd', 7},
+        {X86_CR4_PGE, 1, 'd', 13},
+        {X86_CR4_OSFXSR, 1, 'd', 24},
+        {X86_CR4_OSXMMEXCPT, 1, 'd', 25},
+        {X86_CR4_PCIDE, 1, 'c', 17},
+        {X86_CR4_OSXSAVE, 1, 'c', 26},
+        {X86_CR4_FSGSBASE, 7, 'b', 0},
+        {X86_CR4_SMEP, 7, 'b', 7},
+        {X86_CR4_SMAP, 7, 'b', 20},
+        {X86_CR4_UMIP, 7, 'c', 2},
+        {X86_CR4_PKE, 7, 'c', 3},
+        {X86_CR4_LA57, 7, 'c', 16},
+    };
+    uint64_t writable = X86_CR4_PCE;
+    for (unsigned int i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if ((cpuid_bits(cpu, rows[i].leaf, 0, rows[i].which) >> rows[i].bit & 1) != 0) {
+            writable |= rows[i].cr4;
+        }
+    }
+    return writable;
+}
+
+/* The transitions that are #GP(0). */
+static bool cr4_transition_allowed(const struct soft_cpu *cpu, uint64_t value)
+{
+    uint64_t changed = cpu->cr4 ^ value;
+    if (soft_long_mode(cpu) && ((value & X86_CR4_PAE) == 0 || (changed & X86_CR4_LA57) != 0)) {
+        return false;
+    }
+    if ((changed & value & X86_CR4_PCIDE) != 0) {
+        return soft_long_mode(cpu) && (cpu->cr3 & X86_CR3_PCID_MASK) == 0;
+    }
+    return true;
+}
+
+bool soft_write_cr4(struct soft_cpu *cpu, uint64_t value)
+{
+    uint64_t changed = cpu->cr4 ^ value;
+    if ((value & ~cr4_writable(cpu)) != 0 || !cr4_transition_allowed(cpu, value)) {
+        return false;
+    }
+    if (uses_pae_paging(cpu->cr0, value, cpu->efer) &&
+        (changed & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP)) != 0 &&
+        !soft_load_pdptes(cpu, cpu->cr3)) {
+        return false;
+    }
+    cpu->cr4 = value;
+    if ((changed & (X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP |
+                    X86_CR4_SMAP | X86_CR4_LA57 | X86_CR4_PKE)) != 0) {
+        soft_tlb_flush_all(cpu);
+    }
+    soft_mode_changed(cpu);
+    return true;
+}
+
+/* --- EFER --- */
+
+bool soft_write_efer(struct soft_cpu *cpu, uint64_t value)
+{
+    uint32_t extended = cpuid_bits(cpu, 0x80000001, 0, 'd');
+    uint64_t writable = 0;
+    writable |= (extended >> 11 & 1) != 0 ? X86_EFER_SCE : 0;
+    writable |= (extended >> 20 & 1) != 0 ? X86_EFER_NXE : 0;
+    writable |= (extended >> 29 & 1) != 0 ? X86_EFER_LME : 0;
+    if ((value & ~(writable | X86_EFER_LMA)) != 0) {
+        return false;
+    }
+    uint64_t changed = cpu->efer ^ value;
+    if ((changed & X86_EFER_LME) != 0 && (cpu->cr0 & X86_CR0_PG) != 0) {
+        return false;
+    }
+    cpu->efer = (value & writable) | (cpu->efer & X86_EFER_LMA); /* LMA is read-only */
+    if ((changed & X86_EFER_NXE) != 0) {
+        soft_tlb_flush_all(cpu);
+    }
+    soft_mode_changed(cpu);
+    return true;
+}
+
+/* --- instructions --- */
+
+static uint64_t read_control_register(struct soft_cpu *cpu, unsigned int number)
+{
+    switch (number) {
+    case 0:
+        return cpu->cr0;
+    case 2:
+        return cpu->cr2;
+    case 3:
+        return cpu->cr3;
+    case 4:
+        return cpu->cr4;
+    case 8:
+        return cpu->interrupts == NULL ? 0 : cpu->interrupts->get_cr8(cpu->interrupts->context);
+    default:
+        soft_raise(cpu, X86_VECTOR_UD);
+    }
+}
+
+static bool write_cr8(struct soft_cpu *cpu, uint64_t value)
+{
+    if (value > 15) {
+        return false;
+    }
+    if (cpu->interrupts != NULL) {
+        cpu->interrupts->set_cr8(cpu->interrupts->context, (uint8_t)value);
+        soft_attend(cpu, SOFT_ATTENTION_INTERRUPT); /* it may let something through now */
+    }
+    return true;
+}
+
+static bool write_control_register(struct soft_cpu *cpu, unsigned int number, uint64_t value)
+{
+    switch (number) {
+    case 0:
+        return soft_write_cr0(cpu, value);
+    case 2:
+        cpu->cr2 = value;
+        return true;
+    case 3:
+        return soft_write_cr3(cpu, value);
+    case 4:
+        return soft_write_cr4(cpu, value);
+    case 8:
+        return write_cr8(cpu, value);
+    default:
+        soft_raise(cpu, X86_VECTOR_UD);
+    }
+}
+
+void soft_mov_from_cr(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    soft_require_cpl0(cpu);
+    uint64_t value = read_control_register(cpu, in->decoded.reg);
+    soft_set_register(cpu, in->decoded.rm, soft_64bit(cpu) ? 8 : 4, true, value);
+}
+
+void soft_mov_to_cr(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    soft_require_cpl0(cpu);
+    uint64_t value = soft_get_register(cpu, in->decoded.rm, soft_64bit(cpu) ? 8 : 4, true);
+    if (!write_control_register(cpu, in->decoded.reg, value)) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+}
+
+/* Sets PE, MP, EM, TS; it can't clear PE. */
+void soft_lmsw(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    soft_require_cpl0(cpu);
+    uint64_t source = soft_read_rm(cpu, &in->decoded, 2) & LMSW_WRITABLE;
+    uint64_t value = (cpu->cr0 & ~(LMSW_WRITABLE & ~X86_CR0_PE)) | source;
+    if (!soft_write_cr0(cpu, value)) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+}
+
+/* "User-Mode Instruction Prevention" covers it. A register takes as much as the operand size. */
+void soft_smsw(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    if ((cpu->cr4 & X86_CR4_UMIP) != 0 && cpu->cpl != 0) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+    unsigned int size = soft_is_memory(in) ? 2 : in->decoded.operand_size;
+    soft_write_rm(cpu, &in->decoded, size, cpu->cr0);
+}
+
+void soft_clts(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    (void)in;
+    soft_require_cpl0(cpu);
+    cpu->cr0 &= ~X86_CR0_TS;
+    soft_mode_changed(cpu);
+}
+
+/* No access takes place: limits and canonicality raise nothing. */
+void soft_invlpg(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    soft_require_cpl0(cpu);
+    uint64_t linear = soft_effective_address(cpu, &in->decoded);
+    linear = (linear + cpu->address_base[in->decoded.segment]) & cpu->address_mask;
+    if (soft_canonical(cpu, linear) || !soft_64bit(cpu)) {
+        soft_tlb_flush_page(cpu, linear);
+    }
+}
+
+enum invpcid_type { INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_ALL, INVPCID_ALL_NON_GLOBAL };
+
+void soft_invpcid(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    soft_require_cpl0(cpu);
+    uint64_t type = soft_get_register(cpu, in->decoded.reg, soft_64bit(cpu) ? 8 : 4, true);
+    uint64_t descriptor[2];
+    uint64_t linear = soft_operand_linear(cpu, &in->decoded, 16, SOFT_READ);
+    soft_read_bytes(cpu, linear, descriptor, sizeof descriptor);
+    bool names_pcid = type == INVPCID_ADDRESS || type == INVPCID_CONTEXT;
+    bool good = type <= INVPCID_ALL_NON_GLOBAL && (descriptor[0] & ~X86_CR3_PCID_MASK) == 0;
+    if (names_pcid && (cpu->cr4 & X86_CR4_PCIDE) == 0 && descriptor[0] != 0) {
+        good = false;
+    }
+    if (type == INVPCID_ADDRESS && !soft_canonical(cpu, descriptor[1])) {
+        good = false;
+    }
+    if (!good) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+    switch (type) { /* entries of other PCIDs are never kept */
+    case INVPCID_ADDRESS:
+        soft_tlb_flush_page(cpu, descriptor[1]);
+        break;
+    case INVPCID_ALL:
+        soft_tlb_flush_all(cpu);
+        break;
+    default:
+        soft_tlb_flush_non_global(cpu);
+        break;
+    }
+}
