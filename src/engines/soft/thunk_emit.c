@@ -102,7 +102,7 @@ struct thunk_form thunk_form_of_vector(const struct x86_instruction *in, enum x8
         immediate = (uint8_t)in->immediate;
         if (in->immediate_size == 2) { /* a length and an index of six bits each */
             opcode |= FORM_IMMEDIATE_2;
-            immediate = (uint64_t)in->immediate & 0x3f3f;
+            immediate = (immediate & 0x3f) | (uint64_t)(in->immediate2 & 0x3f) << 8;
         }
         if ((in->shape & X86_SHAPE_IS4) != 0 && in->encoding == X86_ENCODING_VEX) {
             immediate = (immediate & 0xf) | HOST_IS4 << 4;

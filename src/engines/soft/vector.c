@@ -161,13 +161,10 @@ void soft_execute_avx(struct soft_cpu *cpu, const struct soft_instruction *in)
 
 /* --- MMX --- */
 
-/*
- * CVTPI2PD with a memory operand does not touch the x87 state; CVTPI2PS does, by its description.
- */
+/* CVTPI2PS and CVTPI2PD with a memory operand leave the x87 state alone. */
 static bool touches_mmx(const struct x86_instruction *decoded)
 {
-    bool is_packed_single = decoded->opcode == 0x2a && decoded->mandatory_prefix == 0;
-    return (decoded->shape & X86_SHAPE_REG_MMX) != 0 || decoded->mod == 3 || is_packed_single;
+    return (decoded->shape & X86_SHAPE_REG_MMX) != 0 || decoded->mod == 3;
 }
 
 /* "A write to an MMX register sets bits 64 to 79 of the x87 register to all ones." */
