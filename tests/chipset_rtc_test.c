@@ -214,6 +214,7 @@ static void test_update_in_progress(void)
     CHECK_EQUAL(in(&bench, 0x0a), 0x26);
 }
 
+/* Here and below the periodic flag (40h) of the rate that is set anyhow is looked away from. */
 static void test_update_interrupt(void)
 {
     struct bench bench;
@@ -228,7 +229,7 @@ static void test_update_interrupt(void)
     CHECK(bench.irq8.level);
     pass(&bench, 5 * SECOND);
     CHECK_EQUAL(bench.irq8.rises, 1); /* until C is read */
-    CHECK_EQUAL(in(&bench, 0x0c), 0x90);
+    CHECK_EQUAL(in(&bench, 0x0c) & 0xb0, 0x90);
     CHECK(!bench.irq8.level);
     CHECK_EQUAL(in(&bench, 0x0c), 0);
     pass(&bench, SECOND);
@@ -239,7 +240,7 @@ static void test_update_interrupt(void)
     out(&bench, 0x0b, 0x02);
     in(&bench, 0x0c);
     pass(&bench, SECOND);
-    CHECK_EQUAL(in(&bench, 0x0c), 0x10); /* the flag is set without an interrupt, too */
+    CHECK_EQUAL(in(&bench, 0x0c) & 0xb0, 0x10); /* the flag is set without an interrupt, too */
 }
 
 static void test_alarm(void)
@@ -255,7 +256,7 @@ static void test_alarm(void)
     CHECK(!bench.irq8.level);
     pass(&bench, 1);
     CHECK(bench.irq8.level);
-    CHECK_EQUAL(in(&bench, 0x0c), 0xb0);
+    CHECK_EQUAL(in(&bench, 0x0c) & 0xb0, 0xb0);
     pass(&bench, 86400 * SECOND - 1);
     CHECK(!bench.irq8.level);
     pass(&bench, 1);
@@ -274,7 +275,7 @@ static void test_alarm(void)
     /* An hour that never comes. */
     out(&bench, 5, 0x30);
     pass(&bench, 86400 * SECOND);
-    CHECK_EQUAL(in(&bench, 0x0c), 0x10);
+    CHECK_EQUAL(in(&bench, 0x0c) & 0xb0, 0x10);
     /* Somebody sets the wall clock past the alarm: noticed within a minute. */
     set_up(&bench);
     out(&bench, 5, 0x05);
