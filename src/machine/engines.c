@@ -1,8 +1,10 @@
 /* The engines that are built in, best first. The one table: see vm/engine.h. */
 #include "engines/null/null.h"
+#include "engines/soft/soft.h"
 #include "vm/engine.h"
 
 const struct engine_ops *const engine_table[] = {
+    &soft_engine,
     &null_engine,
     NULL,
 };

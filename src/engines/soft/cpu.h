@@ -29,6 +29,7 @@
 #ifndef TRAPEZE_ENGINES_SOFT_CPU_H
 #define TRAPEZE_ENGINES_SOFT_CPU_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -39,6 +40,8 @@
 #include "x86/decode/decode.h"
 #include "x86/registers.h"
 #include "x86/state.h"
+
+#define SOFT_CODE_REQUESTS_MAX 32
 
 #define SOFT_PAGE_SIZE UINT64_C(4096)
 #define SOFT_PAGE_MASK (SOFT_PAGE_SIZE - 1)
@@ -57,7 +60,8 @@
 #define SOFT_ATTENTION_NMI       (1u << 2)
 #define SOFT_ATTENTION_CODE      (1u << 3) /* another writer changed code: see code_requests */
 #define SOFT_ATTENTION_EXCLUSIVE (1u << 4) /* another vCPU wants everybody to stand still */
-#define SOFT_ATTENTION_STEP      (1u << 5) /* own: run single instructions (TF, shadows, DR7) */
+#define SOFT_ATTENTION_STEP      (1u << 5) /* own: run single instructions (TF, DR7) */
+#define SOFT_ATTENTION_LEAVE     (1u << 6) /* own: *exit is filled in, leave run now */
 
 /* Which of the TLBs: the translation regimes that differ in their checks. */
 enum soft_regime {
@@ -73,6 +77,7 @@ enum soft_regime {
 
 struct soft_tlb;
 struct soft_block_cache;
+struct soft_op;
 struct soft_vm;
 struct soft_fpu;
 
@@ -103,6 +108,9 @@ struct soft_cpu {
     uint64_t rip, next_rip;
     uint64_t instructions; /* executed, for statistics */
     struct soft_block_cache *blocks;
+    uint64_t code_base;        /* linear address of RIP 0: CS.base, 0 in 64-bit mode */
+    uint64_t code_generation;  /* changes whenever linear addresses may mean other code */
+    struct soft_op *link_from; /* the direct branch that left its block for want of a link */
 
     /* --- system state --- */
     struct x86_segment segment[X86_SEGMENT_ALL_COUNT];
@@ -144,6 +152,14 @@ struct soft_cpu {
     bool input_restarts;     /* … which is INS: it runs again with the value in mmio_log */
     uint64_t completing_rip; /* … its address, for #GP when an MSR access is refused */
 
+    /* --- code modified by others: posted to us under code_lock (code.h) --- */
+    pthread_mutex_t code_lock;
+    uint64_t code_requests[SOFT_CODE_REQUESTS_MAX]; /* physical pages */
+    unsigned int code_request_count;                /* beyond the maximum: drop everything */
+    bool code_changed;    /* own store hit code: leave the block after this instruction */
+    atomic_bool in_guest; /* exclusive.h */
+    bool exclusive_held;  /* released by the run loop when an instruction is left midway */
+
     /* --- identity --- */
     struct soft_vm *vm;
     unsigned int index;
@@ -164,8 +180,21 @@ _Noreturn void soft_raise(struct soft_cpu *cpu, enum x86_vector vector);
 _Noreturn void soft_raise_error(struct soft_cpu *cpu, enum x86_vector vector, uint32_t error);
 _Noreturn void soft_raise_page_fault(struct soft_cpu *cpu, uint64_t linear, uint32_t error);
 
+/* Runs the instruction at cpu->rip again from its beginning (page tables changed under a walk). */
+_Noreturn void soft_restart(struct soft_cpu *cpu);
+
 /* Leaves the run loop with *cpu->exit filled in. The instruction runs again at the next run. */
 _Noreturn void soft_leave_and_restart(struct soft_cpu *cpu);
+
+/*
+ * For instructions that do their work in steps (REP): the registers now tell what has been done, so
+ * the MMIO accesses made up to here are not to be replayed.
+ */
+static inline void soft_progress(struct soft_cpu *cpu)
+{
+    cpu->mmio_done = 0;
+    cpu->mmio_next = 0;
+}
 
 /* Leaves the run loop once the current instruction has completed normally (HLT, OUT …). */
 void soft_leave_after(struct soft_cpu *cpu);

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOST_MXCSR_MASK_DEFAULT 0xffbfu /* when FXSAVE says 0 ("Guidelines for Writing to MXCSR")  \
-                                         */
+#define HOST_MXCSR_MASK_DEFAULT                                                                    \
+    0xffbfu /* when FXSAVE says 0 ("Guidelines for Writing to MXCSR")                              \
+             */
 
 static void read_host_controls(struct soft_fpu *fpu)
 {

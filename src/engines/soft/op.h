@@ -26,10 +26,23 @@ struct soft_op {
     int32_t displacement; /* of the memory operand; a branch: its target, relative to the page */
     uint16_t offset;      /* of the instruction within its page */
     uint8_t length;       /* of the instruction in bytes */
-    uint8_t destination;  /* register number; for byte registers an offset into gpr in bytes */
-    uint8_t source;       /* likewise */
-    uint8_t base, index, scale, segment;
+    /* An op that may leave the block: its position from 1, the instructions executed by then. */
+    uint8_t count;
+    union {
+        struct {
+            uint8_t
+                destination; /* register number; a byte register: its offset into gpr in bytes */
+            uint8_t source;  /* likewise */
+            uint8_t base, index, scale, segment; /* of the memory operand */
+        };
+        struct {
+            uint32_t generation;  /* a branch into another page: what the link holds for */
+            bool branch_is_local; /* the target lies in the same page */
+        };
+    };
 };
+
+_Static_assert(sizeof(struct soft_op) == 32, "two ops a cache line");
 
 static inline uint64_t soft_op_rip(const struct soft_cpu *cpu, const struct soft_op *op)
 {

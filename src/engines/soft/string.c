@@ -150,8 +150,11 @@ static void host_movs(uint8_t *destination, const uint8_t *source, uint64_t elem
 }
 
 #define HOST_STOS(suffix)                                                                          \
-    __asm__ volatile("rep stos" suffix : "+D"(destination), "+c"(elements) : "a"(value) : "memor"  \
-                                                                                          "y")
+    __asm__ volatile("rep stos" suffix                                                             \
+                     : "+D"(destination), "+c"(elements)                                           \
+                     : "a"(value)                                                                  \
+                     : "memor"                                                                     \
+                       "y")
 
 static void host_stos(uint8_t *destination, uint64_t value, uint64_t elements, unsigned int size)
 {

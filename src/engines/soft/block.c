@@ -1,0 +1,479 @@
+#include "engines/soft/block.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engines/soft/code.h"
+#include "engines/soft/dispatch.h"
+#include "engines/soft/fast.h"
+#include "engines/soft/translate.h"
+
+#define ARENA_BYTES     (UINT64_C(32) << 20)
+#define BLOCK_OPS_MAX   64
+#define BUCKET_BITS     13
+#define PAGE_BITS       11
+#define JUMP_BITS       12
+#define FETCH_BYTES_MAX 16
+
+struct block {
+    struct block *hash_next;
+    struct block *page_next;
+    uint64_t physical;
+    uint8_t mode;
+    struct soft_op ops[];
+};
+
+/* Where a RIP leads, as long as no address has changed its meaning. */
+struct jump {
+    uint64_t rip;
+    uint64_t stamp; /* generation, mode and privilege; 0 never matches */
+    const struct soft_op *ops;
+};
+
+struct soft_block_cache {
+    struct jump jumps[1u << JUMP_BITS];
+    struct block *buckets[1u << BUCKET_BITS]; /* by physical address and mode */
+    struct block *pages[1u << PAGE_BITS];     /* by physical page */
+    uint8_t *arena;
+    size_t used;
+    /* for an instruction that crosses a page: run by soft_run_single each time */
+    struct soft_op crossing[1];
+    struct soft_block_statistics statistics;
+};
+
+int soft_block_cache_create(struct soft_cpu *cpu)
+{
+    struct soft_block_cache *cache =
+        mmap(NULL, sizeof(*cache), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (cache == MAP_FAILED) {
+        return -errno;
+    }
+    void *arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (arena == MAP_FAILED) {
+        int code = errno;
+        munmap(cache, sizeof(*cache));
+        return -code;
+    }
+    cache->arena = arena;
+    cpu->code_generation = 1;
+    cache->crossing[0].handler = soft_op_single;
+    cpu->blocks = cache;
+    return 0;
+}
+
+void soft_block_cache_destroy(struct soft_cpu *cpu)
+{
+    if (cpu->blocks != NULL) {
+        munmap(cpu->blocks->arena, ARENA_BYTES);
+        munmap(cpu->blocks, sizeof(*cpu->blocks));
+        cpu->blocks = NULL;
+    }
+}
+
+void soft_block_cache_forget_addresses(struct soft_cpu *cpu)
+{
+    cpu->code_generation++;
+    if ((uint32_t)cpu->code_generation == 0) {
+        /* Links remember 32 bits of it: none may live through a whole round. */
+        soft_block_cache_drop_all(cpu);
+    }
+}
+
+/* --- finding and dropping --- */
+
+static struct block **bucket_of(struct soft_block_cache *cache, uint64_t physical)
+{
+    uint64_t hash = physical ^ physical >> BUCKET_BITS;
+    return &cache->buckets[hash & ((1u << BUCKET_BITS) - 1)];
+}
+
+static struct block **page_list(struct soft_block_cache *cache, uint64_t page)
+{
+    return &cache->pages[(page ^ page >> PAGE_BITS) & ((1u << PAGE_BITS) - 1)];
+}
+
+static void unhash(struct soft_block_cache *cache, const struct block *block)
+{
+    struct block **link = bucket_of(cache, block->physical);
+    while (*link != NULL && *link != block) {
+        link = &(*link)->hash_next;
+    }
+    if (*link != NULL) {
+        *link = block->hash_next;
+    }
+}
+
+void soft_block_cache_drop_page(struct soft_cpu *cpu, uint64_t page)
+{
+    struct soft_block_cache *cache = cpu->blocks;
+    struct block **link = page_list(cache, page);
+    while (*link != NULL) {
+        struct block *block = *link;
+        if (block->physical >> 12 != page) {
+            link = &block->page_next;
+            continue;
+        }
+        unhash(cache, block);
+        *link = block->page_next;
+        cache->statistics.dropped++;
+    }
+    soft_block_cache_forget_addresses(cpu);
+}
+
+void soft_block_cache_drop_all(struct soft_cpu *cpu)
+{
+    struct soft_block_cache *cache = cpu->blocks;
+    memset(cache->buckets, 0, sizeof(cache->buckets));
+    memset(cache->pages, 0, sizeof(cache->pages));
+    cpu->code_generation++;
+    cpu->link_from = NULL; /* it was in the arena */
+    cache->used = 0;
+    cache->statistics.flushes++;
+}
+
+static struct block *find(struct soft_block_cache *cache, uint64_t physical, uint8_t mode)
+{
+    struct block *block = *bucket_of(cache, physical);
+    while (block != NULL && (block->physical != physical || block->mode != mode)) {
+        block = block->hash_next;
+    }
+    return block;
+}
+
+void soft_block_cache_statistics(const struct soft_block_cache *cache,
+                                 struct soft_block_statistics *statistics)
+{
+    *statistics = cache->statistics;
+    statistics->arena_bytes = cache->used;
+}
+
+/* --- building --- */
+
+static void *arena_take(struct soft_block_cache *cache, size_t bytes)
+{
+    void *at = cache->arena + cache->used;
+    cache->used += (bytes + 15) & ~(size_t)15;
+    return at;
+}
+
+static void undefined_too_long(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    (void)in;
+    soft_raise_error(cpu, X86_VECTOR_GP, 0);
+}
+
+static bool vex_in_wrong_mode(const struct soft_cpu *cpu, const struct x86_instruction *decoded)
+{
+    return decoded->encoding == X86_ENCODING_VEX && soft_real_or_v86(cpu);
+}
+
+/* Decides how an instruction is to be run in tier 2. */
+static unsigned int prepare(struct soft_cpu *cpu, struct soft_instruction *in,
+                            enum x86_decode_result result)
+{
+    static const struct soft_execute_entry undefined = {soft_undefined, SOFT_ENDS_BLOCK, NULL};
+    const struct soft_execute_entry *entry = &undefined;
+    if (result == X86_DECODE_TOO_LONG) {
+        in->execute = undefined_too_long;
+        return SOFT_ENDS_BLOCK;
+    }
+    if (result == X86_DECODE_OK && soft_has(cpu, (enum x86_feature)in->decoded.feature) &&
+        !vex_in_wrong_mode(cpu, &in->decoded) &&
+        soft_execute_table[in->decoded.operation].execute != NULL) {
+        entry = &soft_execute_table[in->decoded.operation];
+    }
+    in->execute = entry->execute;
+    if (entry->prepare != NULL) {
+        entry->prepare(cpu, in);
+    }
+    return entry->flags;
+}
+
+struct builder {
+    struct soft_cpu *cpu;
+    struct soft_block_cache *cache;
+    uint64_t physical; /* of the page */
+    const uint8_t *host;
+    unsigned int offset; /* in the page, of the next instruction */
+    unsigned int marked; /* granules up to this offset are marked */
+    struct soft_op ops[BLOCK_OPS_MAX + 1];
+    unsigned int count;
+};
+
+static void mark(struct builder *builder, unsigned int end)
+{
+    if (end > builder->marked) {
+        unsigned int from = builder->marked;
+        soft_code_mark(builder->cpu, builder->physical + from, end - from);
+        builder->marked =
+            (end + (1u << SOFT_GRANULE_SHIFT) - 1) & ~((1u << SOFT_GRANULE_SHIFT) - 1);
+    }
+}
+
+/* Decodes what stands at the builder's offset, from a copy that nobody else can change. */
+static enum x86_decode_result decode_next(struct builder *builder, struct soft_instruction *in)
+{
+    unsigned int available = (unsigned int)SOFT_PAGE_SIZE - builder->offset;
+    if (available > X86_INSTRUCTION_MAX) {
+        available = X86_INSTRUCTION_MAX;
+    }
+    mark(builder, builder->offset + available);
+    memcpy(in->bytes, builder->host + builder->offset, available);
+    enum x86_decode_mode mode = builder->cpu->mode & SOFT_MODE_DECODE;
+    return x86_decode(mode, in->bytes, available, &in->decoded);
+}
+
+/* Appends one instruction; returns true if the block must end after it. */
+static bool append(struct builder *builder, const struct soft_instruction *decoded,
+                   enum x86_decode_result result)
+{
+    struct soft_cpu *cpu = builder->cpu;
+    struct soft_op *op = &builder->ops[builder->count++];
+    memset(op, 0, sizeof(*op));
+    op->offset = (uint16_t)builder->offset;
+    op->length = decoded->decoded.length;
+    if (result == X86_DECODE_OK && (cpu->mode & SOFT_MODE_FAST) != 0 &&
+        soft_has(cpu, (enum x86_feature)decoded->decoded.feature)) {
+        enum soft_fast_kind kind = soft_fast_lower(cpu, &decoded->decoded, op, builder->count);
+        if (kind != SOFT_FAST_NONE) {
+            return kind == SOFT_FAST_LAST;
+        }
+    }
+    struct soft_instruction *in = arena_take(builder->cache, sizeof(*in));
+    *in = *decoded;
+    bool last = (prepare(cpu, in, result) & SOFT_ENDS_BLOCK) != 0;
+    op->instruction = in;
+    op->count = (uint8_t)builder->count;
+    op->handler = soft_op_tier2(cpu, last);
+    return last;
+}
+
+static void append_end(struct builder *builder)
+{
+    struct soft_op *op = &builder->ops[builder->count];
+    memset(op, 0, sizeof(*op));
+    op->handler = soft_op_end;
+    op->offset = (uint16_t)builder->offset;
+    op->displacement = (int32_t)builder->offset;
+    op->branch_is_local = builder->offset < SOFT_PAGE_SIZE;
+    op->count = (uint8_t)builder->count;
+    builder->count++;
+}
+
+static const struct soft_op *commit(struct builder *builder, uint64_t physical)
+{
+    struct soft_block_cache *cache = builder->cache;
+    size_t bytes = builder->count * sizeof(struct soft_op);
+    struct block *block = arena_take(cache, sizeof(*block) + bytes);
+    memcpy(block->ops, builder->ops, bytes);
+    block->physical = physical;
+    block->mode = builder->cpu->mode;
+    struct block **bucket = bucket_of(cache, physical);
+    struct block **page = page_list(cache, physical >> 12);
+    block->hash_next = *bucket;
+    block->page_next = *page;
+    *bucket = block;
+    *page = block;
+    cache->statistics.built++;
+    return block->ops;
+}
+
+/* The block at a physical address; NULL if its first instruction crosses the page. */
+static const struct soft_op *build(struct soft_cpu *cpu, uint64_t physical, const uint8_t *host)
+{
+    struct soft_block_cache *cache = cpu->blocks;
+    size_t worst = sizeof(struct block) + (BLOCK_OPS_MAX + 1) * (sizeof(struct soft_op) + 16 +
+                                                                 sizeof(struct soft_instruction));
+    if (cache->used + worst > ARENA_BYTES) {
+        soft_block_cache_drop_all(cpu);
+    }
+    struct builder builder = {.cpu = cpu,
+                              .cache = cache,
+                              .physical = physical & ~SOFT_PAGE_MASK,
+                              .host = host - (physical & SOFT_PAGE_MASK),
+                              .offset = (unsigned int)(physical & SOFT_PAGE_MASK)};
+    builder.marked = builder.offset & ~((1u << SOFT_GRANULE_SHIFT) - 1);
+    bool last = false;
+    while (!last && builder.count < BLOCK_OPS_MAX && builder.offset < SOFT_PAGE_SIZE) {
+        struct soft_instruction in;
+        memset(&in, 0, sizeof(in));
+        enum x86_decode_result result = decode_next(&builder, &in);
+        if (result == X86_DECODE_TRUNCATED) {
+            if (builder.count == 0) {
+                return NULL;
+            }
+            break;
+        }
+        last = append(&builder, &in, result);
+        builder.offset += in.decoded.length;
+    }
+    if (!last) {
+        append_end(&builder);
+    }
+    return commit(&builder, physical);
+}
+
+/* --- entering --- */
+
+static uint64_t stamp(const struct soft_cpu *cpu)
+{
+    return cpu->code_generation << 8 | (uint64_t)(cpu->cpl == 3) << 7 | cpu->mode;
+}
+
+static struct jump *jump_of(struct soft_block_cache *cache, uint64_t rip)
+{
+    uint64_t hash = rip ^ rip >> JUMP_BITS;
+    return &cache->jumps[hash & ((1u << JUMP_BITS) - 1)];
+}
+
+const struct soft_op *soft_jump(struct soft_cpu *cpu, uint64_t rip)
+{
+    const struct jump *jump = jump_of(cpu->blocks, rip);
+    cpu->rip = rip;
+    if (jump->rip == rip && jump->stamp == stamp(cpu) &&
+        atomic_load_explicit(&cpu->attention, memory_order_relaxed) == 0) {
+        cpu->gpr[SOFT_GPR_CODE] = rip - jump->ops->offset;
+        return jump->ops;
+    }
+    return NULL;
+}
+
+/* "Limit Checking" and canonicality of the instruction pointer. */
+static uint64_t fetch_linear(struct soft_cpu *cpu)
+{
+    if (soft_64bit(cpu)) {
+        if (!soft_canonical(cpu, cpu->rip)) {
+            soft_raise_error(cpu, X86_VECTOR_GP, 0);
+        }
+        return cpu->rip;
+    }
+    if (cpu->rip > cpu->segment[X86_CS].limit) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+    return (cpu->rip + cpu->segment[X86_CS].base) & 0xffffffff;
+}
+
+static struct soft_translation translate_fetch(struct soft_cpu *cpu, uint64_t linear)
+{
+    const struct soft_tlb *tlb = cpu->tlb;
+    unsigned int index = soft_tlb_index(linear);
+    const struct soft_tlb_entry *entry = &tlb->entry[index];
+    uint64_t offset = linear - entry->fetch_tag;
+    if (offset < SOFT_PAGE_SIZE) {
+        return (struct soft_translation){.physical = tlb->detail[index].physical + offset,
+                                         .host = entry->host + offset};
+    }
+    return soft_translate(cpu, soft_current_regime(cpu), linear, SOFT_FETCH);
+}
+
+static const struct block *block_of(const struct soft_op *ops)
+{
+    return (const struct block *)((const char *)ops - offsetof(struct block, ops));
+}
+
+/*
+ * Makes the direct branch that led here remember it. Within a page the link is good as long as the
+ * blocks are: both go when the page changes. Into another page it holds while no address changes
+ * its meaning, so it carries the generation.
+ */
+static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
+{
+    struct soft_op *from = cpu->link_from;
+    cpu->link_from = NULL;
+    if (from == NULL) {
+        return;
+    }
+    if (from->branch_is_local) {
+        /* An end has the count of the last instruction, but stands behind it. */
+        unsigned int position = from->count - (from->handler == soft_op_end ? 0u : 1u);
+        const struct block *here = block_of(from - position);
+        if (here->physical >> 12 != block_of(ops)->physical >> 12) {
+            return; /* the page was remapped under us */
+        }
+    }
+    from->generation = (uint32_t)cpu->code_generation;
+    from->target = ops;
+}
+
+const struct soft_op *soft_block_enter(struct soft_cpu *cpu)
+{
+    struct soft_block_cache *cache = cpu->blocks;
+    uint64_t rip = cpu->rip;
+    struct jump *jump = jump_of(cache, rip);
+    if (jump->rip == rip && jump->stamp == stamp(cpu)) {
+        cpu->gpr[SOFT_GPR_CODE] = rip - jump->ops->offset;
+        link_branch(cpu, jump->ops);
+        return jump->ops;
+    }
+    uint64_t linear = fetch_linear(cpu);
+    struct soft_translation at = translate_fetch(cpu, linear);
+    if (at.host == NULL) {
+        cpu->link_from = NULL;
+        return cache->crossing; /* code in a device: through the bus, a byte at a time */
+    }
+    struct block *block = find(cache, at.physical, cpu->mode);
+    const struct soft_op *ops = block != NULL ? block->ops : build(cpu, at.physical, at.host);
+    if (ops == NULL) {
+        cpu->link_from = NULL;
+        return cache->crossing;
+    }
+    jump = jump_of(cache, rip);
+    *jump = (struct jump){.rip = rip, .stamp = stamp(cpu), .ops = ops};
+    cpu->gpr[SOFT_GPR_CODE] = rip - ops->offset;
+    link_branch(cpu, ops);
+    return ops;
+}
+
+/* --- one instruction at a time --- */
+
+/* Fetches bytes at cpu->rip up to a page's end, then beyond it only as far as they are needed. */
+static enum x86_decode_result fetch_decode(struct soft_cpu *cpu, struct soft_instruction *in)
+{
+    enum x86_decode_mode mode = cpu->mode & SOFT_MODE_DECODE;
+    unsigned int have = 0;
+    enum x86_decode_result result = X86_DECODE_TRUNCATED;
+    uint64_t limit = soft_64bit(cpu) ? UINT64_MAX : cpu->segment[X86_CS].limit;
+    while (result == X86_DECODE_TRUNCATED && have < X86_INSTRUCTION_MAX) {
+        if (cpu->rip + have > limit) {
+            soft_raise_error(cpu, X86_VECTOR_GP, 0);
+        }
+        uint64_t linear = cpu->rip + have;
+        linear = soft_64bit(cpu) ? linear : (linear + cpu->segment[X86_CS].base) & 0xffffffff;
+        if (soft_64bit(cpu) && !soft_canonical(cpu, linear)) {
+            soft_raise_error(cpu, X86_VECTOR_GP, 0);
+        }
+        struct soft_translation at = translate_fetch(cpu, linear);
+        unsigned int rest = (unsigned int)(SOFT_PAGE_SIZE - (linear & SOFT_PAGE_MASK));
+        if (at.host == NULL) {
+            in->bytes[have++] = (uint8_t)soft_mmio_read(cpu, at.physical, 1);
+        } else {
+            unsigned int room = X86_INSTRUCTION_MAX - have;
+            unsigned int piece = rest < room ? rest : room;
+            memcpy(in->bytes + have, at.host, piece);
+            have += piece;
+        }
+        result = x86_decode(mode, in->bytes, have, &in->decoded);
+    }
+    if (result == X86_DECODE_OK && cpu->rip + in->decoded.length - 1 > limit) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+    return result;
+}
+
+enum x86_operation soft_run_single(struct soft_cpu *cpu)
+{
+    struct soft_instruction in;
+    memset(&in, 0, sizeof(in));
+    fetch_linear(cpu);
+    enum x86_decode_result result = fetch_decode(cpu, &in);
+    cpu->next_rip = cpu->rip + in.decoded.length;
+    prepare(cpu, &in, result);
+    in.execute(cpu, &in);
+    cpu->rip = soft_64bit(cpu) ? cpu->next_rip : cpu->next_rip & 0xffffffff;
+    cpu->instructions++;
+    cpu->code_changed = false;
+    return in.decoded.operation;
+}

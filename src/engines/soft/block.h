@@ -1,0 +1,47 @@
+/*
+ * Blocks: runs of predecoded instructions, cached by guest physical address and mode.
+ *
+ * Purpose: decode each instruction once. A block begins where control enters, follows the fall-
+ *          through path past conditional branches, and ends at an unconditional one, at an
+ *          instruction that may change the mode, or at the end of the page. An instruction that
+ *          crosses a page is run from a one-instruction block that is not cached.
+ * Owner:   one vCPU; a bounded arena. Blocks are dropped by page when code changes, all at once
+ * when the arena is full; a dropped block's memory stays until then, so running code never loses
+ * the ground under its feet. Thread:  the vCPU's own.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_BLOCK_H
+#define TRAPEZE_ENGINES_SOFT_BLOCK_H
+
+#include "engines/soft/op.h"
+
+struct soft_block_cache;
+
+struct soft_block_statistics {
+    uint64_t built, dropped, flushes, arena_bytes;
+};
+
+int soft_block_cache_create(struct soft_cpu *cpu);
+void soft_block_cache_destroy(struct soft_cpu *cpu);
+
+/* Linear addresses may mean other memory from now on (TLB flushes). Blocks themselves stay. */
+void soft_block_cache_forget_addresses(struct soft_cpu *cpu);
+
+/* Drops the blocks that hold code of a physical page; page = address >> 12. */
+void soft_block_cache_drop_page(struct soft_cpu *cpu, uint64_t page);
+void soft_block_cache_drop_all(struct soft_cpu *cpu);
+
+/*
+ * The first op to run at cpu->rip, with gpr[SOFT_GPR_CODE] set; builds the block if need be. Raises
+ * #PF, #GP (limit, canonicality, too long), #UD only when its first instruction can't be fetched or
+ * decoded. cpu->link_from, the branch that led here, is linked to it.
+ */
+const struct soft_op *soft_block_enter(struct soft_cpu *cpu);
+
+/* Fetches, decodes and runs the instruction at cpu->rip through tier 2, without the cache. Returns
+   what it was. */
+enum x86_operation soft_run_single(struct soft_cpu *cpu);
+
+void soft_block_cache_statistics(const struct soft_block_cache *cache,
+                                 struct soft_block_statistics *statistics);
+
+#endif

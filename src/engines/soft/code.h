@@ -1,0 +1,46 @@
+/*
+ * Which pages hold code that some vCPU has decoded, and what happens when somebody writes there.
+ *
+ * Purpose: self-modifying and cross-modifying code, and writers that are no CPU (devices, loaders,
+ *          the debugger): decoded instructions never outlive the bytes they came from.
+ * Source:  Intel SDM volume 3, "Handling Self- and Cross-Modifying Code".
+ *
+ * The protocol. A page is cut into 64 granules. Before a vCPU decodes bytes it marks their granules
+ * (soft_code_mark). The first mark of a page takes the write tags of that page from all TLBs, so
+ * that every later store takes the slow path, which looks at the marks after it has stored. A store
+ * that used a tag just taken away sees that when it checks the tag once more after storing; the
+ * marking vCPU orders the two with a barrier that it imposes on all threads (membarrier), so that
+ * the stores' fast path needs none.
+ *
+ * Owner:   the VM. Thread: any vCPU; soft_code_external from any thread.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_CODE_H
+#define TRAPEZE_ENGINES_SOFT_CODE_H
+
+#include "engines/soft/vm.h"
+
+#define SOFT_GRANULE_SHIFT 6
+
+int soft_code_create(struct soft_vm *vm, struct error *error);
+void soft_code_destroy(struct soft_vm *vm);
+
+/* The word of granule bits for the page at a guest physical address; NULL if it is no RAM or ROM.
+ */
+_Atomic(uint64_t) *soft_code_word(const struct soft_vm *vm, uint64_t physical);
+
+/* Marks [physical, physical + length), within one page, as code about to be decoded. */
+void soft_code_mark(struct soft_cpu *cpu, uint64_t physical, unsigned int length);
+
+/*
+ * After a store by this vCPU to [physical, physical + length), within one page, that took the slow
+ * path: drops decoded code on every vCPU if it hit any. True if it did: the running block is stale.
+ */
+bool soft_code_stored(struct soft_cpu *cpu, uint64_t physical, uint64_t length);
+
+/* The same for a writer that is no vCPU (guestmem's listener). */
+void soft_code_external(void *vm, gpa_t address, uint64_t length);
+
+/* Serves what others posted for this vCPU; on SOFT_ATTENTION_CODE. */
+void soft_code_serve_requests(struct soft_cpu *cpu);
+
+#endif

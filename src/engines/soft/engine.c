@@ -1,0 +1,233 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engines/soft/block.h"
+#include "engines/soft/code.h"
+#include "engines/soft/cpuid.h"
+#include "engines/soft/fpu.h"
+#include "engines/soft/native_fault.h"
+#include "engines/soft/probe.h"
+#include "engines/soft/run.h"
+#include "engines/soft/soft.h"
+#include "engines/soft/state.h"
+#include "engines/soft/translate.h"
+
+struct engine_vm {
+    struct soft_vm soft;
+};
+
+struct engine_vcpu {
+    struct soft_cpu cpu;
+    struct native_fault_thread *faults;
+};
+
+/* --- VM --- */
+
+static void vm_destroy(struct engine_vm *vm)
+{
+    if (vm == NULL) {
+        return;
+    }
+    guestmem_set_listener(vm->soft.memory, NULL, NULL);
+    soft_code_destroy(&vm->soft);
+    thunk_cache_destroy(vm->soft.thunks);
+    pthread_mutex_destroy(&vm->soft.cpus_lock);
+    pthread_mutex_destroy(&vm->soft.exclusive_lock);
+    free(vm);
+}
+
+static int vm_create(const struct engine_vm_options *options, struct engine_vm **out,
+                     struct error *error)
+{
+    if (options->arguments != NULL && options->arguments[0] != '\0' &&
+        strcmp(options->arguments, "tier=interpreter") != 0) {
+        return error_set(error, EINVAL,
+                         "--engine soft knows no option \"%s\"; it takes "
+                         "tier=interpreter",
+                         options->arguments);
+    }
+    struct engine_vm *vm = calloc(1, sizeof(*vm));
+    if (vm == NULL) {
+        return error_set(error, ENOMEM, "no memory for the software CPU's VM");
+    }
+    vm->soft.memory = options->memory;
+    vm->soft.vcpu_count = options->vcpu_count;
+    vm->soft.tsc_hz = options->tsc_hz;
+    pthread_mutex_init(&vm->soft.cpus_lock, NULL);
+    pthread_mutex_init(&vm->soft.exclusive_lock, NULL);
+    int status = thunk_cache_create(&vm->soft.thunks, error);
+    if (status == 0) {
+        status = soft_code_create(&vm->soft, error);
+    }
+    if (status != 0) {
+        vm_destroy(vm);
+        return status;
+    }
+    guestmem_set_listener(options->memory, soft_code_external, &vm->soft);
+    *out = vm;
+    return 0;
+}
+
+static unsigned int features(const struct engine_vm *vm)
+{
+    (void)vm;
+    return ENGINE_HAS_CLOCK;
+}
+
+static int cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct error *error)
+{
+    (void)vm;
+    (void)error;
+    soft_cpuid_supported(table);
+    return 0;
+}
+
+/* --- vCPU --- */
+
+static void vcpu_destroy(struct engine_vcpu *vcpu)
+{
+    if (vcpu == NULL) {
+        return;
+    }
+    struct soft_cpu *cpu = &vcpu->cpu;
+    /* Others look at vCPUs under either lock. */
+    pthread_mutex_lock(&cpu->vm->exclusive_lock);
+    pthread_mutex_lock(&cpu->vm->cpus_lock);
+    atomic_store(&cpu->vm->cpus[cpu->index], NULL);
+    pthread_mutex_unlock(&cpu->vm->cpus_lock);
+    pthread_mutex_unlock(&cpu->vm->exclusive_lock);
+    native_fault_leave(vcpu->faults);
+    soft_fpu_destroy(cpu->fpu);
+    soft_block_cache_destroy(cpu);
+    soft_tlb_destroy(cpu);
+    pthread_mutex_destroy(&cpu->code_lock);
+    free(vcpu);
+}
+
+static void note_features(struct soft_cpu *cpu)
+{
+    for (unsigned int i = 0; i < X86_FEATURE_COUNT; i++) {
+        if (i == X86_FEATURE_BASE || cpuid_has(&cpu->cpuid, (enum x86_feature)i)) {
+            cpu->features |= UINT64_C(1) << i;
+        }
+    }
+}
+
+static int create_parts(struct engine_vcpu *vcpu, struct error *error)
+{
+    struct soft_cpu *cpu = &vcpu->cpu;
+    int status = soft_tlb_create(cpu);
+    if (status == 0) {
+        status = soft_block_cache_create(cpu);
+    }
+    if (status != 0) {
+        return error_set_errno(error, status, "no memory for vCPU %u's caches", cpu->index);
+    }
+    status = soft_fpu_create(cpu->vm->thunks, &cpu->fpu, error);
+    if (status == 0) {
+        status = native_fault_enter(thunk_cache_memory(cpu->vm->thunks), &vcpu->faults, error);
+    }
+    return status;
+}
+
+static int vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,
+                       struct engine_vcpu **out, struct error *error)
+{
+    struct engine_vcpu *vcpu = calloc(1, sizeof(*vcpu));
+    if (vcpu == NULL) {
+        return error_set(error, ENOMEM, "no memory for vCPU %u", options->index);
+    }
+    struct soft_cpu *cpu = &vcpu->cpu;
+    cpu->vm = &vm->soft;
+    cpu->index = options->index;
+    cpu->cpuid = *options->cpuid;
+    cpu->interrupts = options->interrupts;
+    pthread_mutex_init(&cpu->code_lock, NULL);
+    note_features(cpu);
+    int status = create_parts(vcpu, error);
+    if (status != 0) {
+        vcpu_destroy(vcpu);
+        return status;
+    }
+    struct x86_state reset;
+    x86_state_reset(&reset);
+    status = soft_set_state(cpu, X86_STATE_ALL, &reset, error);
+    if (status != 0) {
+        vcpu_destroy(vcpu);
+        return status;
+    }
+    pthread_mutex_lock(&vm->soft.cpus_lock);
+    atomic_store(&vm->soft.cpus[cpu->index], cpu);
+    pthread_mutex_unlock(&vm->soft.cpus_lock);
+    *out = vcpu;
+    return 0;
+}
+
+static int run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
+{
+    (void)error;
+    soft_run(&vcpu->cpu, exit);
+    soft_fpu_save(vcpu->cpu.fpu);
+    return 0;
+}
+
+static void kick(struct engine_vcpu *vcpu)
+{
+    soft_attend(&vcpu->cpu, SOFT_ATTENTION_KICK);
+}
+
+static void interrupt_changed(struct engine_vcpu *vcpu)
+{
+    soft_attend(&vcpu->cpu, SOFT_ATTENTION_INTERRUPT);
+}
+
+static int nmi(struct engine_vcpu *vcpu)
+{
+    soft_attend(&vcpu->cpu, SOFT_ATTENTION_NMI);
+    return 0;
+}
+
+static int get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
+                     struct error *error)
+{
+    (void)error;
+    soft_get_state(&vcpu->cpu, groups, state);
+    return 0;
+}
+
+static int set_state(struct engine_vcpu *vcpu, unsigned int groups, const struct x86_state *state,
+                     struct error *error)
+{
+    return soft_set_state(&vcpu->cpu, groups, state, error);
+}
+
+static uint64_t instructions(const struct engine_vcpu *vcpu)
+{
+    return vcpu->cpu.instructions;
+}
+
+static uint64_t tsc_offset(const struct engine_vcpu *vcpu)
+{
+    return vcpu->cpu.tsc_offset;
+}
+
+const struct engine_ops soft_engine = {
+    .name = "soft",
+    .summary = "a software CPU; needs no hardware virtualization",
+    .probe = soft_probe,
+    .vm_create = vm_create,
+    .vm_destroy = vm_destroy,
+    .features = features,
+    .cpuid_supported = cpuid_supported,
+    .vcpu_create = vcpu_create,
+    .vcpu_destroy = vcpu_destroy,
+    .run = run,
+    .kick = kick,
+    .interrupt_changed = interrupt_changed,
+    .nmi = nmi,
+    .get_state = get_state,
+    .set_state = set_state,
+    .instructions = instructions,
+    .tsc_offset = tsc_offset,
+};

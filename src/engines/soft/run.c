@@ -1,0 +1,471 @@
+/*
+ * The run loop: from exit to exit, between blocks, and what may happen there.
+ */
+#include "engines/soft/run.h"
+
+#include <string.h>
+
+#include "engines/soft/block.h"
+#include "engines/soft/code.h"
+#include "engines/soft/debug.h"
+#include "engines/soft/dispatch.h"
+#include "engines/soft/exclusive.h"
+#include "engines/soft/interrupt.h"
+#include "engines/soft/io.h"
+#include "engines/soft/msr.h"
+#include "engines/soft/translate.h"
+
+/* --- tier 2 ops --- */
+
+static const struct soft_op *leave_to_next(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    cpu->instructions += op->count;
+    cpu->rip = soft_64bit(cpu) ? cpu->next_rip : cpu->next_rip & 0xffffffff;
+    cpu->code_changed = false;
+    return NULL;
+}
+
+static const struct soft_op *tier2(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    const struct soft_instruction *instruction = op->instruction;
+    cpu->rip = soft_op_rip(cpu, op);
+    cpu->next_rip = cpu->rip + op->length;
+    instruction->execute(cpu, instruction);
+    /* A string instruction that was interrupted comes back with next_rip = rip. */
+    if (cpu->code_changed || cpu->next_rip != cpu->rip + op->length) {
+        return leave_to_next(cpu, op);
+    }
+    return soft_next(cpu, op);
+}
+
+static const struct soft_op *tier2_last(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    const struct soft_instruction *instruction = op->instruction;
+    cpu->rip = soft_op_rip(cpu, op);
+    cpu->next_rip = cpu->rip + op->length;
+    instruction->execute(cpu, instruction);
+    return leave_to_next(cpu, op);
+}
+
+/* Where CS has a limit, each instruction must lie within it ("Limit Checking"). */
+static void check_code_limit(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    cpu->rip = soft_op_rip(cpu, op) & 0xffffffff;
+    if (cpu->rip + op->length - 1 > cpu->segment[X86_CS].limit) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0);
+    }
+}
+
+static const struct soft_op *tier2_limited(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    check_code_limit(cpu, op);
+    return tier2(cpu, op);
+}
+
+static const struct soft_op *tier2_limited_last(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    check_code_limit(cpu, op);
+    return tier2_last(cpu, op);
+}
+
+soft_handler *soft_op_tier2(const struct soft_cpu *cpu, bool last)
+{
+    if ((cpu->mode & SOFT_MODE_FAST) != 0) {
+        return last ? tier2_last : tier2;
+    }
+    return last ? tier2_limited_last : tier2_limited;
+}
+
+const struct soft_op *soft_op_single(struct soft_cpu *cpu, const struct soft_op *op)
+{
+    (void)op;
+    soft_run_single(cpu);
+    return NULL;
+}
+
+void soft_undefined(struct soft_cpu *cpu, const struct soft_instruction *instruction)
+{
+    (void)instruction;
+    soft_raise(cpu, X86_VECTOR_UD);
+}
+
+/* --- leaving an instruction --- */
+
+static _Noreturn void escape(struct soft_cpu *cpu, enum soft_escape how)
+{
+    siglongjmp(cpu->escape, (int)how);
+}
+
+static _Noreturn void raise(struct soft_cpu *cpu, enum x86_vector vector, bool has_error,
+                            uint32_t error)
+{
+    cpu->exception_vector = (uint8_t)vector;
+    cpu->exception_has_error = has_error;
+    cpu->exception_error = error;
+    cpu->exception_is_software = false;
+    escape(cpu, SOFT_ESCAPE_EXCEPTION);
+}
+
+void soft_raise(struct soft_cpu *cpu, enum x86_vector vector)
+{
+    raise(cpu, vector, false, 0);
+}
+
+void soft_raise_error(struct soft_cpu *cpu, enum x86_vector vector, uint32_t error)
+{
+    raise(cpu, vector, true, error);
+}
+
+void soft_raise_page_fault(struct soft_cpu *cpu, uint64_t linear, uint32_t error)
+{
+    cpu->cr2 = linear;
+    raise(cpu, X86_VECTOR_PF, true, error);
+}
+
+void soft_leave_and_restart(struct soft_cpu *cpu)
+{
+    escape(cpu, SOFT_ESCAPE_EXIT);
+}
+
+void soft_restart(struct soft_cpu *cpu)
+{
+    escape(cpu, SOFT_ESCAPE_RESTART);
+}
+
+void soft_leave_after(struct soft_cpu *cpu)
+{
+    soft_attend(cpu, SOFT_ATTENTION_LEAVE);
+}
+
+/* --- derived state --- */
+
+static bool is_flat(const struct x86_segment *segment)
+{
+    const uint32_t wanted = X86_SEGMENT_P | X86_SEGMENT_S | X86_TYPE_WRITABLE;
+    const uint32_t unwanted = X86_SEGMENT_UNUSABLE | X86_TYPE_EXPAND_DOWN;
+    uint32_t attributes = segment->attributes;
+    return segment->base == 0 && segment->limit == UINT32_MAX &&
+           (attributes & (wanted | unwanted)) == wanted;
+}
+
+/* 32-bit code with a flat address space, as tier 1 wants it. Code segments are readable data too.
+ */
+static bool flat_32(const struct soft_cpu *cpu)
+{
+    const struct x86_segment *cs = &cpu->segment[X86_CS], *ss = &cpu->segment[X86_SS];
+    bool data = (cpu->segment[X86_DS].attributes & X86_TYPE_CODE) == 0 &&
+                (cpu->segment[X86_ES].attributes & X86_TYPE_CODE) == 0;
+    return data && cs->base == 0 && cs->limit == UINT32_MAX &&
+           (cs->attributes & X86_TYPE_READABLE) != 0 && is_flat(ss) &&
+           (ss->attributes & X86_SEGMENT_DB) != 0 && is_flat(&cpu->segment[X86_DS]) &&
+           is_flat(&cpu->segment[X86_ES]);
+}
+
+static uint8_t current_mode(const struct soft_cpu *cpu)
+{
+    const struct x86_segment *cs = &cpu->segment[X86_CS];
+    bool aligned =
+        cpu->cpl == 3 && (cpu->cr0 & X86_CR0_AM) != 0 && (cpu->flags & X86_FLAGS_AC) != 0;
+    if (soft_long_mode(cpu) && (cs->attributes & X86_SEGMENT_L) != 0) {
+        return (uint8_t)(X86_DECODE_64 | (aligned ? 0 : SOFT_MODE_FAST));
+    }
+    bool code32 = !soft_virtual_8086(cpu) && (cs->attributes & X86_SEGMENT_DB) != 0;
+    if (!code32) {
+        return X86_DECODE_16;
+    }
+    bool fast = soft_protected(cpu) && flat_32(cpu) && !aligned;
+    return (uint8_t)(X86_DECODE_32 | (fast ? SOFT_MODE_FAST : 0));
+}
+
+/* "The privilege level of the current code": SS.DPL in protected mode. */
+static uint8_t current_privilege(const struct soft_cpu *cpu)
+{
+    if (!soft_protected(cpu)) {
+        return 0;
+    }
+    if (soft_virtual_8086(cpu)) {
+        return 3;
+    }
+    return (uint8_t)((cpu->segment[X86_SS].attributes & X86_SEGMENT_DPL) >> X86_SEGMENT_DPL_SHIFT);
+}
+
+void soft_mode_changed(struct soft_cpu *cpu)
+{
+    uint8_t mode_before = cpu->mode;
+    uint64_t code_base = cpu->code_base;
+    cpu->cpl = current_privilege(cpu);
+    cpu->mode = current_mode(cpu);
+    bool code64 = soft_64bit(cpu);
+    for (unsigned int i = 0; i < X86_SEGMENT_COUNT; i++) {
+        bool has_base = !code64 || i == X86_FS || i == X86_GS;
+        cpu->address_base[i] = has_base ? cpu->segment[i].base : 0;
+    }
+    cpu->address_mask = code64 ? UINT64_MAX : UINT32_MAX;
+    cpu->tlb = cpu->tlbs[soft_current_regime(cpu)];
+    cpu->code_base = code64 ? 0 : cpu->segment[X86_CS].base;
+    if (cpu->code_base != code_base || (mode_before ^ cpu->mode) == 0xff) {
+        soft_block_cache_forget_addresses(cpu); /* a RIP now names another linear address */
+    }
+}
+
+void soft_set_rflags(struct soft_cpu *cpu, uint64_t rflags)
+{
+    uint64_t before = cpu->flags;
+    soft_set_arithmetic_flags(cpu, rflags);
+    cpu->flags = (rflags & ~X86_FLAGS_ARITHMETIC) | X86_FLAGS_ONE;
+    uint64_t changed = before ^ cpu->flags;
+    if ((cpu->flags & X86_FLAGS_IF) != 0 && cpu->interrupt_waiting) {
+        cpu->interrupt_waiting = false;
+        soft_attend(cpu, SOFT_ATTENTION_INTERRUPT);
+    }
+    if ((cpu->flags & (X86_FLAGS_TF | X86_FLAGS_RF)) != 0) {
+        soft_attend(cpu, SOFT_ATTENTION_STEP);
+    }
+    if ((changed & (X86_FLAGS_AC | X86_FLAGS_VM)) != 0) {
+        soft_mode_changed(cpu);
+    }
+}
+
+/* --- between instructions --- */
+
+static void clear_attention(struct soft_cpu *cpu, unsigned int bits)
+{
+    atomic_fetch_and_explicit(&cpu->attention, ~bits, memory_order_acquire);
+}
+
+static bool in_shadow(const struct soft_cpu *cpu)
+{
+    return cpu->sti_shadow || cpu->mov_ss_shadow;
+}
+
+static void enter_event(struct soft_cpu *cpu, enum soft_event_kind kind, uint8_t vector)
+{
+    struct soft_event event = {.kind = kind, .vector = vector, .return_rip = cpu->rip};
+    cpu->halted = false;
+    cpu->next_rip = cpu->rip;
+    soft_enter_event(cpu, &event);
+}
+
+/*
+ * A maskable interrupt, if the source has one now. The flag goes off first: what arrives meanwhile
+ * sets it again.
+ */
+static void take_interrupt(struct soft_cpu *cpu)
+{
+    const struct interrupt_source *source = cpu->interrupts;
+    clear_attention(cpu, SOFT_ATTENTION_INTERRUPT);
+    if (source == NULL) {
+        return;
+    }
+    if ((cpu->flags & X86_FLAGS_IF) == 0) {
+        cpu->interrupt_waiting = true;
+        return;
+    }
+    if (!source->pending(source->context)) {
+        return;
+    }
+    int vector = source->acknowledge(source->context);
+    if (vector >= 0) {
+        soft_attend(cpu, SOFT_ATTENTION_INTERRUPT); /* perhaps there are more */
+        enter_event(cpu, SOFT_EVENT_EXTERNAL, (uint8_t)vector);
+    }
+}
+
+static void take_nmi(struct soft_cpu *cpu)
+{
+    clear_attention(cpu, SOFT_ATTENTION_NMI);
+    cpu->nmi_pending = true;
+    if (!cpu->nmi_blocked) {
+        cpu->nmi_pending = false;
+        cpu->nmi_blocked = true;
+        enter_event(cpu, SOFT_EVENT_NMI, X86_VECTOR_NMI);
+    }
+}
+
+/* "Instruction-Breakpoint Exception Condition": a fault, before the instruction. */
+static void check_execute(struct soft_cpu *cpu)
+{
+    uint64_t hits = soft_debug_execute_hits(cpu, cpu->rip + cpu->code_base);
+    if (hits != 0) {
+        cpu->dr[6] |= hits;
+        cpu->dr[7] &= ~X86_DR7_GD;
+        cpu->flags |= X86_FLAGS_RF; /* goes into the saved image */
+        soft_raise(cpu, X86_VECTOR_DB);
+    }
+}
+
+/* The traps that the instruction just completed has met. */
+static _Noreturn void raise_traps(struct soft_cpu *cpu)
+{
+    cpu->dr[6] |= cpu->pending_dr6;
+    cpu->dr[7] &= ~X86_DR7_GD;
+    cpu->pending_dr6 = 0;
+    soft_raise(cpu, X86_VECTOR_DB);
+}
+
+/* One instruction with everything that a step may meet: shadows, TF, RF, breakpoints. */
+static void step(struct soft_cpu *cpu)
+{
+    bool trap = (cpu->flags & X86_FLAGS_TF) != 0;
+    cpu->sti_shadow = false;
+    bool traps_wait = cpu->mov_ss_shadow; /* "MOV—Move" SS: debug exceptions wait as well */
+    cpu->mov_ss_shadow = false;
+    if ((cpu->flags & X86_FLAGS_RF) == 0 && !traps_wait) {
+        check_execute(cpu);
+    }
+    enum x86_operation operation = soft_run_single(cpu);
+    soft_progress(cpu);
+    if (operation != X86_OP_IRET) {
+        cpu->flags &= ~X86_FLAGS_RF;
+    }
+    bool entered_handler = operation == X86_OP_INT || operation == X86_OP_INT3 ||
+                           operation == X86_OP_INTO || operation == X86_OP_INT1;
+    if (trap && !entered_handler) {
+        cpu->pending_dr6 |= X86_DR6_BS;
+    }
+    if (cpu->pending_dr6 != 0 && !cpu->mov_ss_shadow) {
+        raise_traps(cpu);
+    }
+    bool stepping = (cpu->flags & (X86_FLAGS_TF | X86_FLAGS_RF)) != 0 || soft_debug_armed(cpu);
+    if (!stepping) {
+        clear_attention(cpu, SOFT_ATTENTION_STEP);
+    }
+}
+
+/* True when run must return: *exit is filled in. */
+static bool attend(struct soft_cpu *cpu)
+{
+    unsigned int attention = atomic_load_explicit(&cpu->attention, memory_order_acquire);
+    cpu->link_from = NULL;
+    if ((attention & SOFT_ATTENTION_CODE) != 0) {
+        clear_attention(cpu, SOFT_ATTENTION_CODE);
+        soft_code_serve_requests(cpu);
+    }
+    if ((attention & SOFT_ATTENTION_EXCLUSIVE) != 0) {
+        clear_attention(cpu, SOFT_ATTENTION_EXCLUSIVE);
+        soft_exclusive_yield(cpu);
+    }
+    if ((attention & SOFT_ATTENTION_LEAVE) != 0) {
+        clear_attention(cpu, SOFT_ATTENTION_LEAVE);
+        return true;
+    }
+    if ((attention & SOFT_ATTENTION_KICK) != 0) {
+        clear_attention(cpu, SOFT_ATTENTION_KICK);
+        cpu->exit->reason = EXIT_KICKED;
+        return true;
+    }
+    if (in_shadow(cpu)) {
+        return false;
+    }
+    if ((attention & SOFT_ATTENTION_NMI) != 0) {
+        take_nmi(cpu);
+    }
+    if ((attention & SOFT_ATTENTION_INTERRUPT) != 0) {
+        take_interrupt(cpu);
+    }
+    return false;
+}
+
+static void run_until_exit(struct soft_cpu *cpu)
+{
+    if (cpu->mmio_done > 0) {
+        /* The instruction that left for MMIO runs again, its accesses so far replayed. */
+        step(cpu);
+    }
+    for (;;) {
+        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0 && attend(cpu)) {
+            return;
+        }
+        if (cpu->halted) {
+            cpu->exit->reason = EXIT_HLT;
+            return;
+        }
+        if (in_shadow(cpu) || (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
+                               SOFT_ATTENTION_STEP) != 0) {
+            step(cpu);
+            continue;
+        }
+        const struct soft_op *op = soft_block_enter(cpu);
+        do {
+            op = op->handler(cpu, op);
+        } while (op != NULL);
+    }
+}
+
+/* --- exits --- */
+
+static void complete(struct soft_cpu *cpu)
+{
+    if (!cpu->completing) {
+        return;
+    }
+    cpu->completing = false;
+    switch (cpu->exit->reason) {
+    case EXIT_PIO:
+        soft_io_complete(cpu);
+        break;
+    case EXIT_RDMSR:
+    case EXIT_WRMSR:
+        soft_msr_complete(cpu);
+        break;
+    case EXIT_HYPERCALL:
+        cpu->gpr[X86_RAX] = cpu->exit->hypercall.result;
+        break;
+    default:
+        break;
+    }
+}
+
+static void report_shutdown(struct soft_cpu *cpu)
+{
+    struct vcpu_exit *exit = cpu->exit;
+    exit->reason = EXIT_SHUTDOWN;
+    exit->shutdown.exception_count = cpu->chain_count;
+    memcpy(exit->shutdown.exceptions, cpu->chain, sizeof(cpu->chain));
+}
+
+/* What is left behind by an instruction that jumped out. */
+static void tidy(struct soft_cpu *cpu)
+{
+    if (cpu->exclusive_held) {
+        soft_exclusive_end(cpu);
+    }
+    cpu->link_from = NULL;
+    cpu->code_changed = false;
+}
+
+void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
+{
+    cpu->exit = exit;
+    if (exit->reason == EXIT_MMIO) {
+        soft_mmio_complete(cpu);
+    }
+    soft_exclusive_enter_guest(cpu);
+    switch ((enum soft_escape)sigsetjmp(cpu->escape, 0)) {
+    case SOFT_ESCAPE_NONE:
+        complete(cpu);
+        run_until_exit(cpu);
+        break;
+    case SOFT_ESCAPE_EXCEPTION:
+        tidy(cpu);
+        soft_progress(cpu);
+        cpu->pending_dr6 = 0;
+        if (soft_deliver_exception(cpu)) {
+            run_until_exit(cpu);
+        } else {
+            report_shutdown(cpu);
+        }
+        break;
+    case SOFT_ESCAPE_RESTART:
+        tidy(cpu);
+        cpu->delivering = false;
+        run_until_exit(cpu);
+        break;
+    case SOFT_ESCAPE_EXIT:
+    default:
+        tidy(cpu);
+        cpu->delivering = false; /* for MMIO in the middle of a delivery */
+        break;
+    }
+    soft_exclusive_leave_guest(cpu);
+}

@@ -1,0 +1,39 @@
+/*
+ * What the vCPUs of one software VM share: memory, code tracking, the exclusive section.
+ *
+ * Owner:   the engine_vm; created before vCPUs, destroyed after them.
+ * Thread:  noted at the fields.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_VM_H
+#define TRAPEZE_ENGINES_SOFT_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "engines/soft/cpu.h"
+
+#define SOFT_VCPUS_MAX     64
+#define SOFT_PHYSICAL_BITS 40
+
+struct thunk_cache; /* thunk.h: native code for vector instructions */
+
+struct soft_vm {
+    struct guestmem *memory;
+    uint64_t tsc_hz;
+    unsigned int vcpu_count;
+    _Atomic(struct soft_cpu *) cpus[SOFT_VCPUS_MAX]; /* set by each vCPU's thread */
+    pthread_mutex_t cpus_lock; /* held while a vCPU appears, goes, or is looked at by another */
+
+    /* code.h: for each slot an array with one word a page; bit n: code decoded from granule n. */
+    _Atomic(uint64_t) *code_granules[GUESTMEM_SLOTS_MAX];
+
+    /* exclusive.h */
+    pthread_mutex_t exclusive_lock;
+    atomic_bool exclusive_wanted;
+    bool has_membarrier;
+
+    struct thunk_cache *thunks;
+};
+
+#endif
