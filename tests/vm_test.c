@@ -16,18 +16,6 @@
 #include "engines/null/null.h"
 #include "vm/exit_stats.h"
 
-/* Stand-ins until src/x86 has the real ones. */
-__attribute__((weak)) void x86_state_reset(struct x86_state *state)
-{
-    memset(state, 0, sizeof(*state));
-    state->rflags = X86_FLAGS_ONE;
-}
-
-__attribute__((weak)) void x86_state_init(struct x86_state *state)
-{
-    x86_state_reset(state);
-}
-
 /* The scripted engine */
 
 #define SCRIPT_MAX 64
