@@ -131,7 +131,6 @@ static enum x86_decode_result read_vex(struct decoder *decoder, uint8_t first)
     decoder->vvvv = (uint8_t)(~(uint32_t)last >> 3) & 15;
     if (decoder->mode != X86_DECODE_64) {
         rex &= REX_W;
-        decoder->vvvv &= 7;
     }
     decoder->rex = rex;
     decoder->pp = last & 3;
@@ -309,8 +308,6 @@ static uint8_t memory_size(const struct x86_opcode *row, const struct x86_instru
         return (uint8_t)(operand_size * 2);
     case MEMORY_TABLE:
         return mode == X86_DECODE_64 ? 10 : 6;
-    case MEMORY_SIGN_EXTENDED:
-        return operand_size == 2 ? 2 : 4;
     case MEMORY_X87_ENVIRONMENT:
         return operand_size == 2 ? 14 : 28;
     default:
@@ -510,7 +507,9 @@ static bool choose_form(const struct decoder *decoder, const struct x86_opcode *
     instruction->shape =
         (uint16_t)(row->rules & RULE_VEX_ALIGNED ? shape : shape & ~X86_SHAPE_ALIGNED);
     instruction->vector_length = (uint8_t)(row->rules & RULE_VECTOR ? 16u << vector_256 : 0u);
-    instruction->vvvv = decoder->vvvv;
+    /* Outside 64-bit mode an operand ignores the upper bit, but an unused field must be all ones.
+     */
+    instruction->vvvv = decoder->mode == X86_DECODE_64 ? decoder->vvvv : decoder->vvvv & 7;
     return instruction->feature != X86_FEATURE_BASE;
 }
 

@@ -84,12 +84,6 @@ const struct x86_opcode x86_group_0f01[2] = {
     {.select = SELECT_REG, .table = group_0f01_register},
 };
 
-/* 0F 0D: PREFETCHW and its kin; a register operand is #UD. */
-const struct x86_opcode x86_group_0f0d[2] = {
-    ROW(X86_OP_NOP, SIZE_V, MEMORY_NONE, X86_FEATURE_BASE, 0),
-    ROW(X86_OP_NOP, SIZE_V, MEMORY_NONE, X86_FEATURE_BASE, 0),
-};
-
 /* 0F AE */
 
 #define STATE(name, feature_, shape_)                                                              \

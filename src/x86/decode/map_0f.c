@@ -97,7 +97,7 @@ const struct x86_opcode x86_map_0f[256] = {
     [0x08] = PLAIN(X86_OP_INVD, X86_FEATURE_BASE),
     [0x09] = PLAIN(X86_OP_WBINVD, X86_FEATURE_BASE), /* with F3: WBNOINVD */
     [0x0b] = TRANSFER(X86_OP_UD2, X86_FEATURE_BASE),
-    [0x0d] = {.select = SELECT_MOD, .table = x86_group_0f0d},
+    [0x0d] = HINT, /* PREFETCHW */
     EIGHT(0x10, VECTOR),
 
     /* PREFETCH, MPX's and CET's encodings, CLDEMOTE, ENDBR, NOP: the hint space */

@@ -262,7 +262,7 @@ const struct x86_opcode x86_map_0f_prefix[256][4] = {
     [0xee] = INTEGER(SSE),
     [0xef] = INTEGER(MMX),
 
-    [0xf0] = {NO_ROW, NO_ROW, NO_ROW, BOTH(SSE3, AVX, AVX, VECTOR, LOAD, 0)},
+    [0xf0] = {NO_ROW, NO_ROW, NO_ROW, BOTH(SSE3, AVX, AVX, VECTOR, LOAD, RULE_MEMORY)},
     [0xf1] = SHIFT,
     [0xf2] = SHIFT,
     [0xf3] = SHIFT,

@@ -83,7 +83,7 @@
 
 static const struct x86_opcode opcode_63[2] = {
     {.operation = X86_OP_ARPL, .size = SIZE_WORD, .rules = RULE_MODRM},
-    {.operation = X86_OP_MOVSXD, .memory = MEMORY_SIGN_EXTENDED, .rules = RULE_MODRM},
+    {.operation = X86_OP_MOVSXD, .memory = MEMORY_4, .rules = RULE_MODRM},
 };
 
 static const struct x86_opcode opcode_82[2] = {

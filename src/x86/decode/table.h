@@ -45,7 +45,6 @@ enum x86_memory_rule {
     MEMORY_FAR,            /* a far pointer: operand size + 2 */
     MEMORY_PAIR,           /* twice the operand size */
     MEMORY_TABLE,          /* limit and base of a descriptor table: 6, in 64-bit mode 10 */
-    MEMORY_SIGN_EXTENDED,  /* MOVSXD: 4, or the operand size if that is 2 */
     MEMORY_X87_ENVIRONMENT /* 14 for 16-bit operand size, else 28 */
 };
 
@@ -136,7 +135,6 @@ extern const struct x86_opcode x86_group_indirect[8];               /* FF */
 /* Groups of the 0F map. */
 extern const struct x86_opcode x86_group_0f00[8];
 extern const struct x86_opcode x86_group_0f01[2];
-extern const struct x86_opcode x86_group_0f0d[2];
 extern const struct x86_opcode x86_group_0fae[2];
 extern const struct x86_opcode x86_group_0fba[8];
 extern const struct x86_opcode x86_group_0fc7[2];
