@@ -340,11 +340,17 @@ static bool is_unary_bmi(enum x86_operation operation)
     return operation == X86_OP_BLSI || operation == X86_OP_BLSMSK || operation == X86_OP_BLSR;
 }
 
+/* VEX-encoded ones have 32-bit operands even in 16-bit code. */
+static unsigned int bmi_size(const struct x86_instruction *decoded)
+{
+    return decoded->operand_size == 8 ? 8 : 4;
+}
+
 void soft_bmi(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     const struct x86_instruction *decoded = &in->decoded;
     enum x86_operation operation = decoded->operation;
-    unsigned int size = decoded->operand_size;
+    unsigned int size = bmi_size(decoded);
     uint64_t rm = soft_read_rm(cpu, decoded, size);
     uint64_t result =
         bmi_function(operation, size == 8)(&cpu->arithmetic, rm, cpu->gpr[decoded->vvvv]);
@@ -356,7 +362,7 @@ void soft_bmi(struct soft_cpu *cpu, const struct soft_instruction *in)
 void soft_bmi_spread(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     const struct x86_instruction *decoded = &in->decoded;
-    unsigned int size = decoded->operand_size;
+    unsigned int size = bmi_size(decoded);
     bool deposit = decoded->operation == X86_OP_PDEP;
     soft_alu_function *function =
         size == 8 ? (deposit ? pdep64 : pext64) : (deposit ? pdep32 : pext32);
@@ -369,7 +375,7 @@ void soft_bmi_spread(struct soft_cpu *cpu, const struct soft_instruction *in)
 void soft_bmi_shift(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     const struct x86_instruction *decoded = &in->decoded;
-    unsigned int size = decoded->operand_size, bits = 8 * size;
+    unsigned int size = bmi_size(decoded), bits = 8 * size;
     uint64_t value = soft_read_rm(cpu, decoded, size);
     uint64_t count =
         decoded->operation == X86_OP_RORX ? (uint64_t)decoded->immediate : cpu->gpr[decoded->vvvv];
@@ -395,7 +401,7 @@ void soft_bmi_shift(struct soft_cpu *cpu, const struct soft_instruction *in)
 void soft_mulx(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     const struct x86_instruction *decoded = &in->decoded;
-    unsigned int size = decoded->operand_size;
+    unsigned int size = bmi_size(decoded);
     uint64_t operand = soft_read_rm(cpu, decoded, size);
     unsigned __int128 product =
         (unsigned __int128)operand * soft_get_register(cpu, X86_RDX, size, true);

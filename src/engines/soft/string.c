@@ -49,9 +49,7 @@ void soft_string_advance(const struct soft_string *string, bool source, bool des
     if (string->repeat) {
         soft_set_register(cpu, X86_RCX, width, true, cpu->gpr[X86_RCX] - elements);
     }
-    /* the registers tell what has been done: its MMIO accesses are not to be replayed */
-    cpu->mmio_done = 0;
-    cpu->mmio_next = 0;
+    soft_progress(cpu);
 }
 
 bool soft_string_pause(const struct soft_string *string)
