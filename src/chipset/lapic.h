@@ -49,7 +49,8 @@ struct lapics_config {
     void *signals_context;
     /*
      * The timer_host time at which a vCPU's TSC reaches a value; any time that has passed if it
-     * is there already, UINT64_MAX for never. Needed with has_tsc_deadline.
+     * is there already, UINT64_MAX for never. Needed with has_tsc_deadline. Only ever called from
+     * lapics_wrmsr and lapics_tsc_changed, that is, on the thread of the vCPU that is meant.
      */
     uint64_t (*time_of_tsc)(void *context, unsigned int vcpu, uint64_t tsc);
     void *tsc_context;
@@ -147,7 +148,7 @@ bool lapics_owns_msr(uint32_t index);
 bool lapics_rdmsr(struct lapics *lapics, unsigned int vcpu, uint32_t index, uint64_t *value);
 bool lapics_wrmsr(struct lapics *lapics, unsigned int vcpu, uint32_t index, uint64_t value);
 
-/* The guest wrote IA32_TSC or TSC_ADJUST: an armed deadline moves. */
+/* The guest wrote IA32_TSC or TSC_ADJUST: an armed deadline moves. On that vCPU's thread. */
 void lapics_tsc_changed(struct lapics *lapics, unsigned int vcpu);
 
 /* The registers in memory; device is the struct lapic_window that map_window was given. */

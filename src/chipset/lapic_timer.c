@@ -108,16 +108,6 @@ void lapic_timer_set_lvt(struct lapic *apic, uint32_t value)
 
 static void deadline_expired(struct lapic *apic)
 {
-    const struct lapics_config *config = &apic->lapics->config;
-    uint64_t when = config->time_of_tsc(config->tsc_context, apic->index, apic->tsc_deadline);
-
-    if (when == UINT64_MAX) {
-        return;
-    }
-    if (when > now(apic)) {
-        arm(apic, when);
-        return;
-    }
     lapic_timer_stop(apic);
     lapic_local_event(apic, LAPIC_LVT_TIMER);
 }
@@ -134,8 +124,17 @@ void lapic_timer_set_deadline(struct lapic *apic, uint64_t tsc)
     }
     lapic_timer_stop(apic);
     apic->tsc_deadline = tsc;
-    if (tsc != 0) {
+    if (tsc == 0) {
+        return;
+    }
+
+    const struct lapics_config *config = &apic->lapics->config;
+    uint64_t when = config->time_of_tsc(config->tsc_context, apic->index, tsc);
+
+    if (when <= now(apic)) {
         deadline_expired(apic);
+    } else if (when != UINT64_MAX) {
+        arm(apic, when);
     }
 }
 

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Fails if device code calls anything but itself and memory functions: it is to link freestanding later.
+
+usage: tests/chipset_symbols_test.py [COMPILER …]
+
+Compiles src/chipset/*.c with -ffreestanding in several ways, and looks at what the objects leave undefined.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {"memcpy", "memset", "memmove", "memcmp"}
+# gcc calls helpers of its own library for some arithmetic at some levels; none may be needed.
+LEVELS = ["-O0", "-O2", "-Os"]
+
+
+def symbols(objects, kind):
+    """Names that `nm` lists for objects; kind is --undefined-only or --defined-only."""
+    output = subprocess.run(["nm", "--format=posix", kind, *objects], check=True, capture_output=True, text=True).stdout
+    return {line.split()[0] for line in output.splitlines() if len(line.split()) >= 2 and not line.endswith("]:")}
+
+
+def check(compiler, level, directory):
+    """What is wrong with one way of compiling, as a list of sentences."""
+    objects = []
+    for source in sorted((ROOT / "src" / "chipset").glob("*.c")):
+        target = str(Path(directory) / (source.stem + ".o"))
+        subprocess.run([*compiler, "-std=gnu17", level, "-ffreestanding", "-fno-stack-protector", "-U_FORTIFY_SOURCE",
+                        "-fno-pic", "-I", str(ROOT / "src"), "-c", str(source), "-o", target], check=True)
+        objects.append(target)
+    if not objects:
+        return ["there are no sources to look at"]
+    wanted = symbols(objects, "--undefined-only") - symbols(objects, "--defined-only") - ALLOWED
+    return [f"{' '.join(compiler)} {level}: src/chipset needs {name}" for name in sorted(wanted)]
+
+
+def main():
+    compiler = sys.argv[1:] or shlex.split(os.environ.get("CC", "cc"))
+    problems, passed = [], 0
+    for level in LEVELS:
+        with tempfile.TemporaryDirectory() as directory:
+            found = check(compiler, level, directory)
+            problems += found
+            passed += not found
+    for problem in problems:
+        print(problem)
+    print(f"{passed} passed, {len(LEVELS) - passed} failed, 0 skipped")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
