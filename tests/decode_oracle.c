@@ -465,6 +465,10 @@ static uint16_t their_operand_size(const struct pair *pair)
     case X86_OP_ARPL:
     case X86_OP_MOVNTI:
     case X86_OP_RDPID:
+    case X86_OP_RDFSBASE:
+    case X86_OP_RDGSBASE:
+    case X86_OP_WRFSBASE:
+    case X86_OP_WRGSBASE:
         return pair->operands[0].size / 8;
     case X86_OP_INS: /* never quadwords, whatever REX.W says */
     case X86_OP_OUTS:

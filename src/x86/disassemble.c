@@ -1,0 +1,105 @@
+#include "x86/disassemble.h"
+
+#if __has_include(<Zydis/Zydis.h>)
+
+#include <Zydis/Zydis.h>
+#include <dlfcn.h>
+
+/* What is used of the library, by the types of its own headers. */
+struct library {
+    __typeof__(&ZydisGetVersion) get_version;
+    __typeof__(&ZydisDecoderInit) decoder_init;
+    __typeof__(&ZydisDecoderDecodeFull) decode_full;
+    __typeof__(&ZydisFormatterInit) formatter_init;
+    __typeof__(&ZydisFormatterFormatInstruction) format_instruction;
+};
+
+/* dlsym() returns data pointers; POSIX lets them be functions. */
+static bool find(void *handle, const char *name, void *function)
+{
+    void *symbol = dlsym(handle, name);
+    __builtin_memcpy(function, &symbol, sizeof(symbol));
+    return symbol != NULL;
+}
+
+/* The structures differ between minor versions: only the one that this was built with will do. */
+static bool is_our_version(ZyanU64 version)
+{
+    return ZYDIS_VERSION_MAJOR(version) == ZYDIS_VERSION_MAJOR(ZYDIS_VERSION) &&
+           ZYDIS_VERSION_MINOR(version) == ZYDIS_VERSION_MINOR(ZYDIS_VERSION);
+}
+
+static bool find_all(void *handle, struct library *library)
+{
+    return find(handle, "ZydisGetVersion", &library->get_version) &&
+           is_our_version(library->get_version()) &&
+           find(handle, "ZydisDecoderInit", &library->decoder_init) &&
+           find(handle, "ZydisDecoderDecodeFull", &library->decode_full) &&
+           find(handle, "ZydisFormatterInit", &library->formatter_init) &&
+           find(handle, "ZydisFormatterFormatInstruction", &library->format_instruction);
+}
+
+/* The handle to close, or NULL. */
+static void *load(struct library *library)
+{
+    static const char *const names[] = {"libZydis.so.4.0", "libZydis.so.4"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        void *handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (handle != NULL && find_all(handle, library)) {
+            return handle;
+        }
+        if (handle != NULL) {
+            dlclose(handle);
+        }
+    }
+    return NULL;
+}
+
+bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, size_t n,
+                 char *text, size_t size)
+{
+    static const struct {
+        ZydisMachineMode mode;
+        ZydisStackWidth width;
+    } modes[] = {
+        [X86_DECODE_16] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+        [X86_DECODE_32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+        [X86_DECODE_64] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+    };
+    ZydisDecoder decoder;
+    ZydisDecodedInstruction instruction;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisFormatter formatter;
+
+    struct library library;
+    void *handle = load(&library);
+
+    text[0] = '\0';
+    if (handle == NULL) {
+        return false;
+    }
+    bool done = ZYAN_SUCCESS(library.decoder_init(&decoder, modes[mode].mode, modes[mode].width)) &&
+                ZYAN_SUCCESS(library.decode_full(&decoder, bytes, n, &instruction, operands)) &&
+                ZYAN_SUCCESS(library.formatter_init(&formatter, ZYDIS_FORMATTER_STYLE_INTEL)) &&
+                ZYAN_SUCCESS(library.format_instruction(&formatter, &instruction, operands,
+                                                        instruction.operand_count_visible, text,
+                                                        size, rip, NULL));
+    dlclose(handle);
+    if (!done) {
+        text[0] = '\0';
+    }
+    return done;
+}
+
+#else
+
+bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, size_t n,
+                 char *text, size_t size)
+{
+    (void)mode, (void)rip, (void)bytes, (void)n, (void)size;
+    text[0] = '\0';
+    return false;
+}
+
+#endif
