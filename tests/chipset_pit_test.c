@@ -38,7 +38,7 @@ static unsigned int in_both(struct bench *bench, uint64_t offset)
 
 static void load(struct bench *bench, unsigned int channel, uint8_t mode, uint16_t count)
 {
-    out(bench, 3, (uint8_t)(channel << 6 | 0x30 | mode << 1));
+    out(bench, 3, (uint8_t)(channel << 6 | 0x30u | (unsigned int)mode << 1));
     out(bench, channel, (uint8_t)count);
     out(bench, channel, (uint8_t)(count >> 8));
 }
