@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "backends/terminal.h"
 #include "base/clock.h"
@@ -58,7 +57,8 @@ static void stop_and_continue(void)
 {
     bool was_raw = terminal_is_raw();
     terminal_restore();
-    kill(getpid(), SIGSTOP);
+    /* To this thread: sent to the process, another one might take it and this one run on. */
+    raise(SIGSTOP);
     if (was_raw) {
         terminal_make_raw();
     }

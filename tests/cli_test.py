@@ -1,0 +1,461 @@
+#!/usr/bin/env python3
+"""The program from outside: every exit code, what it says, its consoles, and the terminal that it gives back.
+
+usage: tests/cli_test.py TRAPEZE
+"""
+
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import ROOT, Checks, Terminal, run
+
+OK, RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT = 0, 120, 121, 122, 123, 124, 125, 126, 130
+
+COM1, ACPI_CONTROL, PVPANIC, RESET_CONTROL = 0x3F8, 0x604, 0x505, 0xCF9
+
+# ---- little guests ----
+
+def out8(port, value):
+    """16-bit code: mov dx, port; mov al, value; out dx, al"""
+    return b"\xba" + struct.pack("<H", port) + b"\xb0" + bytes([value]) + b"\xee"
+
+
+def say(text):
+    return b"".join(out8(COM1, byte) for byte in text.encode())
+
+
+def debug_exit(code):
+    """In every mode: mov al, code; out 0xf4, al; jmp $"""
+    return b"\xb0" + bytes([code]) + b"\xe6\xf4\xeb\xfe"
+
+
+LOOP = b"\xeb\xfe"
+HALT_FOR_EVER = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to the hlt
+POWER_OFF = b"\xba" + struct.pack("<H", ACPI_CONTROL) + b"\xb8" + struct.pack("<H", 5 << 10 | 1 << 13) + b"\xef" + LOOP
+# lidt of a table with limit 0 at 0x8010, then int3: no handler for it, nor for what follows from that
+NO_HANDLERS = (b"\x0f\x01\x1e\x10\x80\xcc" + LOOP).ljust(0x10, b"\x90") + bytes(6)
+# 64-bit code: the same; the table follows the code
+NO_HANDLERS_LONG = b"\x0f\x01\x1d\x04\x00\x00\x00\x0f\x0b\xeb\xfe" + bytes(10)
+# Sends back what it reads from COM1 until there is a 'q': then code 7.
+ECHO = (b"\xba\xfd\x03\xec\xa8\x01\x74\xfb"  # mov dx, 3fd; again: in al, dx; test al, 1; jz again
+        b"\xba\xf8\x03\xec\x3c\x71\x74\x03"  # mov dx, 3f8; in al, dx; cmp al, 'q'; je done
+        b"\xee\xeb\xed"                      # out dx, al; jmp start
+        b"\xb0\x07\xe6\xf4\xeb\xfe")         # done: mov al, 7; out 0xf4, al
+# 50000 bytes, each one more than that before it, modulo 256.
+FLOOD = b"\xba\xf8\x03\xb9\x50\xc3\xb0\x00\xee\xfe\xc0\xe2\xfb" + debug_exit(0)
+FLOOD_FOR_EVER = b"\xba\xf8\x03\xb0\x78\xee\xeb\xfd"
+
+
+class Guests:
+    """Writes guest images into a directory of their own."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.count = 0
+
+    def file(self, content):
+        self.count += 1
+        path = self.directory / f"guest{self.count}"
+        path.write_bytes(content)
+        return path
+
+
+# ---- without a guest ----
+
+def test_help(check, trapeze):
+    for arguments in (["--help"], ["-h"], ["help"]):
+        result = run([trapeze, *arguments])
+        check.equal(result.status, OK, f"{arguments}", result)
+        check.contains(result.output, "Usage: trapeze COMMAND", f"{arguments}")
+        check.equal(result.errors, "", f"{arguments}: stderr")
+    for arguments in (["run", "--help"], ["help", "run"], ["run", "--kernel", "x", "--help"]):
+        result = run([trapeze, *arguments])
+        check.equal(result.status, OK, f"{arguments}", result)
+        for part in ("--kernel FILE", "--engine", "Ctrl-A x", "Exit codes:", "Examples:", "file:PATH"):
+            check.contains(result.output, part, f"{arguments}")
+        for code in (RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT):
+            check.contains(result.output, f"\n  {code} ", f"{arguments}: exit codes")
+    check.equal(run([trapeze, "probe", "--help"]).status, OK, "probe --help")
+    result = run([trapeze, "--version"])
+    check.that(result.status == OK and result.output.startswith("trapeze 0."), "--version", result)
+    result = run([trapeze])
+    check.that(result.status == USAGE and "Usage:" in result.errors and not result.output, "no arguments", result)
+
+
+def test_manual(check, trapeze):
+    """The manual page and the completion know every option."""
+    page = (ROOT / "docs" / "trapeze.1").read_text(encoding="utf-8")
+    zsh = (ROOT / "scripts" / "completion" / "_trapeze").read_text(encoding="utf-8")
+    options = [word for line in run([trapeze, "run", "--help"]).output.splitlines() if line.startswith("  ")
+               for word in line[:28].replace(",", " ").split() if word.startswith("--")]
+    check.that(len(options) > 10, "options in the help text", options)
+    for option in options:
+        check.that(re.search(rf" -{option[2:]}\b", page), f"docs/trapeze.1: no {option}")
+        check.contains(zsh, option, "the zsh completion")
+    script = (f"PATH={trapeze.parent}:$PATH; . {ROOT}/scripts/completion/trapeze.bash; COMP_WORDS=(trapeze run --)\n"
+              "COMP_CWORD=2; _trapeze trapeze -- run; echo ${COMPREPLY[@]}")
+    offered = run(["bash", "-c", script]).output.split()
+    for option in options:
+        check.that(option in offered, f"the bash completion: no {option}", offered)
+
+
+BAD_USAGE = [
+    (["rnu"], "did you mean 'run'?"),
+    (["frobnicate"], "'trapeze --help' lists them"),
+    (["run"], "--kernel FILE"),
+    (["run", "--kernal", "x"], "did you mean --kernel?"),
+    (["run", "--frobnicate"], "--help"),
+    (["run", "-x"], "--help"),
+    (["run", "vmlinuz"], "--kernel FILE"),
+    (["run", "--kernel"], "needs a value"),
+    (["run", "--kernel", "/dev/null", "--cpus", "0"], "from 1 to 64"),
+    (["run", "--kernel", "/dev/null", "--cpus", "65"], "from 1 to 64"),
+    (["run", "--kernel", "/dev/null", "--cpus", "many"], "from 1 to 64"),
+    (["run", "--kernel", "/dev/null", "--memory", "512"], "did you mean 512M?"),
+    (["run", "--kernel", "/dev/null", "--memory", "99999999999T"], "too large"),
+    (["run", "--kernel", "/dev/null", "--memory", "lots"], "512M or 2G"),
+    (["run", "--kernel", "/dev/null", "--engine", "bochs"], "there are auto"),
+    (["run", "--kernel", "/dev/null", "--timeout", "-1"], "seconds"),
+    (["run", "--flat", "/dev/null", "--mode", "smm"], "real, protected, paged and long"),
+    (["run", "--flat", "/dev/null", "--kernel", "/dev/null"], "exclude each other"),
+    (["run", "--kernel", "/nonexistent/vmlinuz"], "/nonexistent/vmlinuz"),
+    (["run", "--kernel", "/usr"], "/usr"),
+    (["run", "--kernel", "/dev/null"], "/dev/null"),
+    (["probe", "--all"], "--all"),
+]
+
+
+def one_line(result):
+    """True if what was said is one line that begins with the program's name."""
+    return result.errors.startswith("trapeze: ") and result.errors.count("\n") == 1 and not result.output
+
+
+def test_bad_usage(check, trapeze):
+    for arguments, words in BAD_USAGE:
+        result = run([trapeze, *arguments])
+        check.equal(result.status, USAGE, " ".join(arguments), result)
+        check.contains(result.errors, words, " ".join(arguments))
+        check.that(one_line(result), f"{arguments}: one line", result)
+
+
+def bzimage_header(length):
+    """The beginning of something that says it is a bzImage with so many bytes of protected-mode code."""
+    image = bytearray(4096)
+    image[0x1F1] = 1                      # setup sectors
+    image[0x1F4:0x1F8] = struct.pack("<I", length // 16)
+    image[0x1FE:0x200] = b"\x55\xaa"
+    image[0x200:0x202] = b"\xeb\x66"
+    image[0x202:0x206] = b"HdrS"
+    image[0x206:0x208] = struct.pack("<H", 0x20F)
+    image[0x211] = 1
+    return bytes(image)
+
+
+def test_bad_files(check, trapeze, guests):
+    bad = [
+        ("empty", guests.file(b"")),
+        ("text", guests.file(b"this is no kernel\n" * 1000)),
+        ("short", guests.file(b"MZ")),
+        ("truncated bzImage", guests.file(bzimage_header(8 << 20))),
+        ("truncated ELF", guests.file(b"\x7fELF\x02\x01\x01" + bytes(20))),
+        ("ELF program", Path("/bin/true")),
+    ]
+    for name, path in bad:
+        result = run([trapeze, "run", "--engine", "null", "--kernel", path])
+        check.equal(result.status, USAGE, f"kernel: {name}", result)
+        check.contains(result.errors, str(path), f"kernel: {name}")
+        check.that(one_line(result), f"kernel: {name}: one line", result)
+    loop = guests.file(LOOP)
+    for what, options in [
+            ("an initrd that is not there", ["--kernel", loop, "--initrd", "/nonexistent/initrd"]),
+            ("too little memory", ["--flat", loop, "--memory", "4K"]),
+            ("too much memory", ["--flat", loop, "--memory", "1T"]),
+            ("an image beyond memory", ["--flat", loop, "--mode", "long", "--at", "0x40000000"]),
+            ("real mode above 1 MiB", ["--flat", loop, "--at", "0x200000"]),
+            ("a port that is taken", ["--flat", loop, "--debug-exit", "0x3f8"]),
+            ("a directory that is not there", ["--flat", loop, "--console", "file:/nonexistent/log"]),
+            ("a console that is none", ["--flat", loop, "--console", "tty"])]:
+        result = run([trapeze, "run", "--engine", "null", *options])
+        check.equal(result.status, USAGE, what, result)
+        check.that(one_line(result), f"{what}: one line", result)
+
+
+def test_kernel_limits(check, trapeze, guests, kernel):
+    """A real kernel, with what does not fit."""
+    big = guests.file(b"")
+    with big.open("r+b") as file:
+        file.truncate(100 << 20)
+    cut = guests.file(kernel.read_bytes()[:1 << 20])
+    for what, options, words in [
+            ("an initrd that does not fit", ["--initrd", big, "--memory", "96M"], "memory"),
+            ("a command line that does not fit", ["--append", "x" * 5000], "command line"),
+            ("too little memory", ["--memory", "8M"], "memory"),
+            ("a truncated kernel", ["--kernel", cut], str(cut))]:
+        result = run([trapeze, "run", "--engine", "null", "--kernel", kernel, *options])
+        check.equal(result.status, USAGE, what, result)
+        check.contains(result.errors, words, what)
+        check.that(one_line(result), f"{what}: one line", result)
+
+
+def test_permission(check, trapeze, guests):
+    if os.getuid() == 0:
+        check.skip("files without permission: this is root")
+        return
+    path = guests.file(LOOP)
+    path.chmod(0)
+    result = run([trapeze, "run", "--flat", path])
+    check.that(result.status == USAGE and "ermission" in result.errors, "no permission", result)
+
+
+def test_probe(check, trapeze):
+    result = run([trapeze, "probe"])
+    check.equal(result.status, OK, "probe", result)
+    for engine in ("kvm", "soft", "null"):
+        check.that(any(line.startswith(f"{engine} ") for line in result.output.splitlines()), f"probe: {engine}", result)
+    return [engine for engine in ("soft", "kvm")
+            if any(line.startswith(f"{engine} ") and "  usable" in line for line in result.output.splitlines())]
+
+
+def test_lost_output(check, trapeze, guests):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        result = run([trapeze, "--help"], stdout=full)
+        check.equal(result.status, MONITOR_ERROR, "--help on a full disk", result)
+    result = run(["sh", "-c", f"{trapeze} --help >&-"])
+    check.equal(result.status, MONITOR_ERROR, "--help with standard output closed", result)
+    # All three closed: nothing to say it on, but no descriptor mix-up either.
+    log = guests.directory / "log"
+    result = run(["sh", "-c", f"{trapeze} run --engine null --flat {guests.file(LOOP)} --timeout 0.1 "
+                  f"--console file:{log} <&- >&- 2>&-"])
+    check.equal(result.status, TIMEOUT, "all standard descriptors closed", result)
+    check.equal(log.read_text(encoding="utf-8"), "", "what was for stderr is not in the file")
+
+
+# ---- the null engine: runs without a guest ----
+
+def test_timeout_and_signals(check, trapeze, guests):
+    loop = guests.file(LOOP)
+    result = run([trapeze, "run", "--engine", "null", "--flat", loop, "--timeout", "0.2", "--stats"])
+    check.equal(result.status, TIMEOUT, "--timeout", result)
+    check.contains(result.last_line, "--timeout", "the last line")
+    check.contains(result.errors, "ran for", "--stats")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        with subprocess.Popen([trapeze, "run", "--engine", "null", "--flat", loop], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            # SIGUSR1 first: its answer shows that the run is under way.
+            wait_for_thread(process.pid, "watch")
+            process.send_signal(signal.SIGUSR1)
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if line.startswith("ran for"):
+                    break
+            process.send_signal(number)
+            rest = process.stderr.read()
+            check.equal(process.wait(), QUIT, f"{number.name}", "".join(lines) + rest)
+            check.contains(rest, number.name, "the last line")
+            check.that(any("null" in line for line in lines), "SIGUSR1 prints the statistics", "".join(lines))
+
+
+def wait_for_thread(pid, name):
+    """Until a process has a thread of that name, or has ended."""
+    while True:
+        try:
+            names = [path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if name in names or not names:
+            return
+        time.sleep(0.005)
+
+
+def test_terminal(check, trapeze, guests):
+    """Raw while the guest has it; as before afterwards, whatever ended it."""
+    arguments = [trapeze, "run", "--engine", "null", "--flat", guests.file(LOOP)]
+    ends = [("Ctrl-A x", None, QUIT), ("SIGTERM", signal.SIGTERM, QUIT), ("SIGINT", signal.SIGINT, QUIT),
+            ("SIGHUP", signal.SIGHUP, QUIT), ("SIGSEGV", signal.SIGSEGV, -signal.SIGSEGV),
+            ("SIGABRT", signal.SIGABRT, -signal.SIGABRT)]
+    for name, number, expected in ends:
+        terminal = Terminal(arguments)
+        check.that(terminal.wait_until(terminal.is_raw), f"{name}: the terminal is raw", terminal.text)
+        if number is None:
+            terminal.type("abc\001\001\001x")
+        else:
+            terminal.kill(number)
+        status = terminal.finish()
+        # A sanitizer makes an exit of its own out of a crash.
+        check.that(status == expected or (expected < 0 and status != 0), f"{name}: exit status {status}", terminal.text)
+        check.that(terminal.is_restored(), f"{name}: the terminal is restored", terminal.text)
+        terminal.close()
+
+    terminal = Terminal(arguments)
+    terminal.wait_until(terminal.is_raw)
+    terminal.type("\001h")
+    check.that(terminal.wait_for("Ctrl-A x quits"), "Ctrl-A h lists the keys", terminal.text)
+    terminal.kill(signal.SIGTSTP)
+    check.that(terminal.wait_until(terminal.is_restored), "SIGTSTP gives the terminal back")
+    terminal.kill(signal.SIGCONT)
+    check.that(terminal.wait_until(terminal.is_raw), "SIGCONT takes it again")
+    terminal.type("\001x")
+    check.equal(terminal.finish(), QUIT, "Ctrl-A x after a stop", terminal.text)
+    check.that(terminal.is_restored(), "and the terminal is restored")
+    terminal.close()
+
+    terminal = Terminal([trapeze, "run", "--engine", "null", "--flat", "/nonexistent/image"])
+    check.equal(terminal.finish(), USAGE, "an error on a terminal", terminal.text)
+    check.that(terminal.is_restored(), "an error leaves the terminal alone")
+    terminal.close()
+
+
+# ---- guests, on every engine that this host has ----
+
+def run_guest(trapeze, engine, image, *options, **more):
+    return run([trapeze, "run", "--engine", engine, "--memory", "16M", "--flat", image, "--timeout", "100", *options],
+               **more)
+
+
+def test_outcomes(check, trapeze, guests, engine):
+    panic_words = "Kernel panic - not syncing: VFS: no root"
+    cases = [
+        ("debug exit", debug_exit(42), 42, "42"),
+        ("debug exit 0", debug_exit(0), 0, "0"),
+        ("a code beyond 255", b"\xb8\x00\x10\xe7\xf4" + LOOP, 255, "4096"),
+        ("power off", POWER_OFF, OK, "powered off"),
+        ("reset", out8(RESET_CONTROL, 6) + LOOP, RESET, "reboot"),
+        ("keyboard reset", out8(0x64, 0xFE) + LOOP, RESET, "reboot"),
+        ("pvpanic", out8(PVPANIC, 1) + LOOP, PANIC, "panicked"),
+        ("panic, then reset", say(panic_words + "\r\n") + out8(RESET_CONTROL, 6) + LOOP, PANIC, panic_words),
+        ("reset, nearly a panic", say("Kernel panic\n") + out8(RESET_CONTROL, 6) + LOOP, RESET, "reboot"),
+        ("stuck", HALT_FOR_EVER, STUCK, "stuck"),
+    ]
+    for name, code, expected, words in cases:
+        result = run_guest(trapeze, engine, guests.file(code))
+        check.equal(result.status, expected, f"{engine}: {name}", result)
+        check.contains(result.last_line, words, f"{engine}: {name}: the last line")
+    result = run([trapeze, "run", "--engine", engine, "--flat", guests.file(LOOP), "--timeout", "0.3"])
+    check.equal(result.status, TIMEOUT, f"{engine}: a loop", result)
+
+
+def test_modes(check, trapeze, guests, engine):
+    for mode in ("real", "protected", "paged", "long"):
+        result = run_guest(trapeze, engine, guests.file(debug_exit(33)), "--mode", mode, "--at", "0x10000")
+        check.equal(result.status, 33, f"{engine}: {mode}", result)
+
+
+def test_triple_fault(check, trapeze, guests, engine):
+    for mode, code in (("real", NO_HANDLERS), ("long", NO_HANDLERS_LONG)):
+        result = run_guest(trapeze, engine, guests.file(code), "--mode", mode)
+        what = f"{engine}: triple fault in {mode} mode"
+        check.equal(result.status, TRIPLE_FAULT, what, result)
+        check.contains(result.last_line, "triple fault", what)
+        for part in ("rip ", "cr3 ", "cs "):
+            check.contains(result.errors, part, what)
+        if engine == "soft":
+            check.contains(result.errors, "#DF", what)
+            check.contains(result.errors, "at rip: cc" if mode == "real" else "at rip: 0f 0b", what)
+
+
+def test_consoles(check, trapeze, guests, engine):
+    hello = guests.file(say("hello, world\r\n") + debug_exit(3))
+    result = run_guest(trapeze, engine, hello)
+    check.that(result.status == 3 and result.output == "hello, world\r\n", f"{engine}: hello on stdio", result)
+    result = run_guest(trapeze, engine, hello, "--console", "none")
+    check.that(result.status == 3 and not result.output, f"{engine}: hello on none", result)
+
+    log = guests.directory / "console.log"
+    log.write_text("what was there before")
+    result = run_guest(trapeze, engine, guests.file(FLOOD), "--console", f"file:{log}")
+    check.equal(result.status, 0, f"{engine}: a flood into a file", result)
+    check.that(log.read_bytes() == bytes(i % 256 for i in range(50000)), f"{engine}: nothing is lost or out of order")
+    result = run_guest(trapeze, engine, hello, "--console", "file:/dev/full")
+    check.equal(result.status, MONITOR_ERROR, f"{engine}: a full disk", result)
+    check.contains(result.last_line, "No space left", f"{engine}: a full disk")
+    check.equal(result.errors.count("No space left"), 1, f"{engine}: said once", result)
+
+    result = run(["sh", "-c", f"{trapeze} run --engine {engine} --flat {guests.file(FLOOD_FOR_EVER)} --timeout 100 | head -c 1000",
+                  ])
+    check.that(len(result.output) == 1000 and "Broken pipe" in result.last_line, f"{engine}: a reader that goes", result)
+    result = run(["sh", "-c", f"{trapeze} run --engine {engine} --flat {hello} --timeout 100 >&-"])
+    check.equal(result.status, MONITOR_ERROR, f"{engine}: standard output closed", result)
+
+
+def test_input(check, trapeze, guests, engine):
+    echo = guests.file(ECHO)
+    text = b"".join(b"line %d with some length\n" % i for i in range(200))
+    result = run_guest(trapeze, engine, echo, stdin=text + b"q")
+    check.equal(result.status, 7, f"{engine}: piped input", result)
+    check.that(result.output == text.decode(), f"{engine}: input comes back as it was", result)
+    # Binary input is no keys: there is no terminal.
+    result = run_guest(trapeze, engine, echo, stdin=b"a\001x\001\001bq")
+    check.that(result.status == 7 and result.output == "a\001x\001\001b", f"{engine}: no escapes in a pipe", result)
+    # The end of input is not the end of the run.
+    result = run([trapeze, "run", "--engine", engine, "--flat", echo, "--timeout", "0.5"], stdin=b"abc")
+    check.that(result.status == TIMEOUT and result.output == "abc", f"{engine}: end of input", result)
+    result = run(["sh", "-c", f"{trapeze} run --engine {engine} --flat {echo} --timeout 0.3 <&-"])
+    check.equal(result.status, TIMEOUT, f"{engine}: standard input closed", result)
+
+    terminal = Terminal([trapeze, "run", "--engine", engine, "--flat", echo])
+    terminal.wait_until(terminal.is_raw)
+    terminal.type("typed\001\001\003q")  # Ctrl-A Ctrl-A is one Ctrl-A; Ctrl-C is the guest's
+    check.equal(terminal.finish(), 7, f"{engine}: typed on a terminal", terminal.text)
+    check.contains(terminal.text, "typed\001\003", f"{engine}: echoed on a terminal")
+    check.that(terminal.is_restored(), f"{engine}: the terminal is restored")
+    terminal.close()
+    # A guest that writes without end can be left.
+    terminal = Terminal([trapeze, "run", "--engine", engine, "--flat", guests.file(FLOOD_FOR_EVER)])
+    terminal.wait_for("xxxx")
+    terminal.type("\001x")
+    check.equal(terminal.finish(), QUIT, f"{engine}: Ctrl-A x in a flood", terminal.text[-300:])
+    terminal.close()
+
+
+def test_engine_choice(check, trapeze, guests, engines):
+    result = run_guest(trapeze, "auto", guests.file(debug_exit(1)))
+    first = result.errors.splitlines()[0] if result.errors else ""
+    check.equal(result.status, 1, "--engine auto", result)
+    check.that(any(first.startswith(f"trapeze: engine {engine}: ") for engine in engines), "auto says what it chose", result)
+    result = run_guest(trapeze, "soft", guests.file(debug_exit(1)), "--stats")
+    check.contains(result.errors, "guest instructions:", "--stats counts")
+    result = run_guest(trapeze, "soft,frobnicate=1", guests.file(debug_exit(1)))
+    check.equal(result.status, USAGE, "a setting that the engine does not know", result)
+
+
+def main():
+    trapeze = Path(sys.argv[1]).resolve()
+    check = Checks()
+    with tempfile.TemporaryDirectory() as directory:
+        guests = Guests(directory)
+        test_help(check, trapeze)
+        test_manual(check, trapeze)
+        test_bad_usage(check, trapeze)
+        test_bad_files(check, trapeze, guests)
+        kernel = ROOT / "build" / "guest" / "vmlinuz"
+        if kernel.exists():
+            test_kernel_limits(check, trapeze, guests, kernel)
+        else:
+            check.skip("no kernel: scripts/get-kernel")
+        test_permission(check, trapeze, guests)
+        test_lost_output(check, trapeze, guests)
+        test_timeout_and_signals(check, trapeze, guests)
+        test_terminal(check, trapeze, guests)
+        engines = test_probe(check, trapeze)
+        for engine in engines:
+            test_outcomes(check, trapeze, guests, engine)
+            test_triple_fault(check, trapeze, guests, engine)
+            test_consoles(check, trapeze, guests, engine)
+            test_input(check, trapeze, guests, engine)
+            if engine == "soft":  # a slow KVM does not run every mode; `probe` tells which
+                test_modes(check, trapeze, guests, engine)
+        if "soft" in engines:
+            test_engine_choice(check, trapeze, guests, engines)
+    check.finish()
+
+
+if __name__ == "__main__":
+    main()

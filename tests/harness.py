@@ -1,0 +1,177 @@
+"""What the tests in Python share: counting checks, running the program, driving it on a pseudo-terminal.
+
+The last line of a test is 'N passed, N failed, N skipped', like that of the tests in C.
+"""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# How long something may take before it counts as hung. Generous: machines are loaded, and no test is about speed.
+PATIENCE = float(os.environ.get("TRAPEZE_TEST_PATIENCE", "120"))
+
+
+class Checks:
+    """Counts what passed, failed and was skipped, and says where."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def that(self, good, what, details=""):
+        if good:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"FAILED: {what}")
+            if details:
+                print("\n".join("    " + line for line in str(details).splitlines()[-20:]))
+        return good
+
+    def equal(self, actual, expected, what, details=""):
+        return self.that(actual == expected, f"{what}: is {actual!r}, expected {expected!r}", details)
+
+    def contains(self, text, part, what):
+        return self.that(part in text, f"{what}: no {part!r}", text if len(text) < 2000 else "")
+
+    def skip(self, why):
+        self.skipped += 1
+        print(f"skipped: {why}")
+
+    def finish(self):
+        print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped")
+        sys.exit(1 if self.failed else 0)
+
+
+class Result:
+    """What a program printed and how it ended."""
+
+    def __init__(self, status, output, errors):
+        self.status, self.output, self.errors = status, output, errors
+
+    @property
+    def last_line(self):
+        lines = self.errors.rstrip("\n").splitlines()
+        return lines[-1] if lines else ""
+
+    def __str__(self):
+        return f"exit status {self.status}\n--- output\n{self.output}\n--- errors\n{self.errors}"
+
+
+def run(arguments, stdin=subprocess.DEVNULL, timeout=PATIENCE, **more):
+    """Runs a program to its end. A text as stdin is fed to it."""
+    data = None
+    if isinstance(stdin, bytes):
+        data, stdin = stdin, subprocess.PIPE
+    more.setdefault("stdout", subprocess.PIPE)
+    with subprocess.Popen([str(word) for word in arguments], stdin=stdin, stderr=subprocess.PIPE, **more) as process:
+        try:
+            output, errors = process.communicate(data, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, errors = process.communicate()
+            errors += b"\n(the test stopped it: hung)"
+        return Result(process.returncode, (output or b"").decode(errors="replace"), errors.decode(errors="replace"))
+
+
+class Terminal:
+    """A program on a pseudo-terminal of its own, as a person at a terminal has it."""
+
+    def __init__(self, arguments):
+        self.text = ""
+        self.status = None
+        self.master, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        pid = os.fork()
+        if pid == 0:
+            os.close(self.master)
+            os.login_tty(self.slave) if hasattr(os, "login_tty") else self._login_tty()
+            os.execv(str(arguments[0]), [str(word) for word in arguments])
+        self.pid = pid
+
+    def _login_tty(self):
+        import fcntl
+        os.setsid()
+        fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+        for descriptor in range(3):
+            os.dup2(self.slave, descriptor)
+        if self.slave > 2:
+            os.close(self.slave)
+
+    def _read_some(self, wait):
+        ready, _, _ = select.select([self.master], [], [], wait)
+        if not ready:
+            return False
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:
+            return False
+        self.text += data.decode(errors="replace")
+        return bool(data)
+
+    def wait_for(self, pattern, since=0):
+        """Reads until the text after `since` matches; returns the match, or None when the program ended or hangs."""
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            found = re.search(pattern, self.text[since:])
+            if found:
+                return found
+            if not self._read_some(0.1) and self.ended():
+                self._read_some(0.1)
+                return re.search(pattern, self.text[since:])
+        return None
+
+    def wait_until(self, condition):
+        """Reads until a condition holds; False when the program ended or hangs."""
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            if condition():
+                return True
+            self._read_some(0.02)
+            if self.ended():
+                return condition()
+        return False
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def is_raw(self):
+        return not termios.tcgetattr(self.slave)[3] & termios.ICANON
+
+    def is_restored(self):
+        return termios.tcgetattr(self.slave) == self.before
+
+    def kill(self, number):
+        os.kill(self.pid, number)
+
+    def ended(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def finish(self):
+        """Waits for the end, reading meanwhile; returns the exit status (negative: the signal that ended it)."""
+        give_up = time.monotonic() + PATIENCE
+        while not self.ended() and time.monotonic() < give_up:
+            self._read_some(0.05)
+        if not self.ended():
+            os.kill(self.pid, signal.SIGKILL)
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self.text += "\n(the test stopped it: hung)"
+        while self._read_some(0.05):
+            pass
+        return self.status
+
+    def close(self):
+        for descriptor in (self.master, self.slave):
+            os.close(descriptor)
