@@ -332,8 +332,9 @@ def test_outcomes(check, trapeze, guests, engine):
         ("pvpanic", out8(PVPANIC, 1) + LOOP, PANIC, "panicked"),
         ("panic, then reset", say(panic_words + "\r\n") + out8(RESET_CONTROL, 6) + LOOP, PANIC, panic_words),
         ("reset, nearly a panic", say("Kernel panic\n") + out8(RESET_CONTROL, 6) + LOOP, RESET, "reboot"),
-        ("stuck", HALT_FOR_EVER, STUCK, "stuck"),
     ]
+    if engine != "kvm":  # with the interrupt controllers in the kernel a halted vCPU never comes back
+        cases.append(("stuck", HALT_FOR_EVER, STUCK, "stuck"))
     for name, code, expected, words in cases:
         result = run_guest(trapeze, engine, guests.file(code))
         check.equal(result.status, expected, f"{engine}: {name}", result)
@@ -350,6 +351,8 @@ def test_modes(check, trapeze, guests, engine):
 
 def test_triple_fault(check, trapeze, guests, engine):
     for mode, code in (("real", NO_HANDLERS), ("long", NO_HANDLERS_LONG)):
+        if engine.startswith("kvm") and mode == "real":
+            continue  # KVM's emulator knows no limit of the real-mode IDT
         result = run_guest(trapeze, engine, guests.file(code), "--mode", mode)
         what = f"{engine}: triple fault in {mode} mode"
         check.equal(result.status, TRIPLE_FAULT, what, result)
@@ -357,7 +360,7 @@ def test_triple_fault(check, trapeze, guests, engine):
         for part in ("rip ", "cr3 ", "cs "):
             check.contains(result.errors, part, what)
         if engine == "soft":
-            check.contains(result.errors, "#DF", what)
+            check.contains(result.errors, "then #GP general protection", what)
             check.contains(result.errors, "at rip: cc" if mode == "real" else "at rip: 0f 0b", what)
 
 
@@ -446,6 +449,8 @@ def main():
         test_terminal(check, trapeze, guests)
         engines = test_probe(check, trapeze)
         for engine in engines:
+            if engine == "kvm":
+                test_outcomes(check, trapeze, guests, "kvm,irqchip=off")
             test_outcomes(check, trapeze, guests, engine)
             test_triple_fault(check, trapeze, guests, engine)
             test_consoles(check, trapeze, guests, engine)

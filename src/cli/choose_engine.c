@@ -20,8 +20,8 @@ static void describe(const struct candidate *candidate, char *text, size_t size)
         snprintf(text, size, "%s can't be used (%.100s)", candidate->engine->name,
                  candidate->probe.why);
     } else {
-        snprintf(text, size, "%s runs %.3g million instructions a second", candidate->engine->name,
-                 candidate->probe.mips);
+        snprintf(text, size, "%s runs %.*f million instructions a second", candidate->engine->name,
+                 candidate->probe.mips < 100 ? 1 : 0, candidate->probe.mips);
     }
 }
 

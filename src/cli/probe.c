@@ -36,7 +36,8 @@ static void print_engine(const struct engine_ops *engine)
     engine->probe(&probe);
     printf("%-4s  %s: %s\n", engine->name, probe.usable ? "usable" : "not usable", probe.why);
     if (probe.mips > 0) {
-        printf("      speed: %.3g million instructions a second", probe.mips);
+        printf("      speed: %.*f million instructions a second", probe.mips < 100 ? 1 : 0,
+               probe.mips);
         if (probe.exit_us > 0) {
             printf(", %.3g us for a port access", probe.exit_us);
         }
