@@ -66,7 +66,7 @@ void soft_mode_changed(struct soft_cpu *cpu)
     cpu->mode = is_64bit ? X86_DECODE_64 : is_32bit ? X86_DECODE_32 : X86_DECODE_16;
     uint32_t dpl = cpu->segment[X86_SS].attributes & X86_SEGMENT_DPL;
     cpu->cpl = (uint8_t)(soft_protected(cpu) ? dpl >> X86_SEGMENT_DPL_SHIFT : 0);
-    cpu->address_mask = is_64bit ? UINT64_MAX : UINT32_MAX;
+    cpu->address_mask = UINT64_MAX; /* identity_base lies anywhere */
 }
 
 void soft_set_rflags(struct soft_cpu *cpu, uint64_t rflags)
