@@ -111,6 +111,20 @@ static void test_power_button(void)
     CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT, 4), 0);
 }
 
+/* Stock Linux enables the clock's event and reads the bit back. */
+static void test_rtc_alarm(void)
+{
+    struct bench bench;
+
+    set_up(&bench, false);
+    out(&bench, ACPI_PM1A_EVENT + 2, 2, 0x0400);
+    CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT + 2, 2), 0x0400);
+    acpi_pm_rtc_alarm(&bench.pm);
+    CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT, 2) & 0x0400, 0x0400);
+    out(&bench, ACPI_PM1A_EVENT, 2, 0x0400);
+    CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT, 2) & 0x0400, 0);
+}
+
 static void test_general_events(void)
 {
     struct bench bench;
@@ -141,6 +155,7 @@ int main(void)
     test_power_off();
     test_timer();
     test_power_button();
+    test_rtc_alarm();
     test_general_events();
     return check_summary();
 }

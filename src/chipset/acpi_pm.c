@@ -8,7 +8,8 @@
 #define PM1_GLOBAL       0x0020 /* GBL */
 #define PM1_POWER_BUTTON 0x0100 /* PWRBTN */
 #define PM1_SLEEP_BUTTON 0x0200 /* SLPBTN */
-#define PM1_ENABLES      (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_SLEEP_BUTTON)
+#define PM1_RTC          0x0400 /* RTC */
+#define PM1_ENABLES      (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_SLEEP_BUTTON | PM1_RTC)
 
 /* "PM1 Control Registers". */
 #define CONTROL_SCI_EN         0x0001
@@ -170,6 +171,12 @@ void acpi_pm_io(void *device, struct bus_access *access)
 void acpi_pm_power_button(struct acpi_pm *pm)
 {
     pm->pm1_status |= PM1_POWER_BUTTON;
+    update(pm);
+}
+
+void acpi_pm_rtc_alarm(struct acpi_pm *pm)
+{
+    pm->pm1_status |= PM1_RTC;
     update(pm);
 }
 

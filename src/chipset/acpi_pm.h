@@ -57,6 +57,8 @@ void acpi_pm_reset(struct acpi_pm *pm);
 
 /* A person pressed the power button: the guest gets PWRBTN_STS and, if it enabled that, an SCI. */
 void acpi_pm_power_button(struct acpi_pm *pm);
+/* The real-time clock asserted IRQ8: RTC_STS, and an SCI if the guest enabled that. */
+void acpi_pm_rtc_alarm(struct acpi_pm *pm);
 /* True if the guest has enabled the power button's event: it will do something about it. */
 bool acpi_pm_power_button_enabled(const struct acpi_pm *pm);
 

@@ -21,6 +21,17 @@ static uint64_t wall_clock(void *context)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* IRQ8 goes to the interrupt controllers, and its rising edge to the power management. */
+static void set_rtc_line(void *context, unsigned int index, bool level)
+{
+    struct pc *pc = context;
+    struct irq_line isa = interrupts_line(&pc->interrupts, index);
+    irq_line_set(&isa, level);
+    if (level) {
+        acpi_pm_rtc_alarm(&pc->acpi_pm);
+    }
+}
+
 static void init_timers(struct pc *pc, const struct pc_config *config)
 {
     struct timer_host *timers = vm_timer_host(config->vm);
@@ -28,7 +39,7 @@ static void init_timers(struct pc *pc, const struct pc_config *config)
                              .irq0 = interrupts_line(&pc->interrupts, LINE_TIMER)};
     pit_init(&pc->pit, &pit);
     struct rtc_config rtc = {.timers = timers,
-                             .irq8 = interrupts_line(&pc->interrupts, LINE_RTC),
+                             .irq8 = {.set = set_rtc_line, .context = pc, .index = LINE_RTC},
                              .wall_clock = wall_clock,
                              .memory_below_4g = config->memory_below_4g,
                              .memory_above_4g = config->memory_above_4g};
