@@ -97,7 +97,7 @@ static void test_power_button(void)
     CHECK(!bench.sci.level);
     CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT, 4), 0x00000100);
     out(&bench, ACPI_PM1A_EVENT + 2, 2, 0xffff);
-    CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT + 2, 2), 0x0321);
+    CHECK_EQUAL(in(&bench, ACPI_PM1A_EVENT + 2, 2), 0x0721);
     CHECK(acpi_pm_power_button_enabled(&bench.pm));
     CHECK(bench.sci.level);
     out(&bench, ACPI_PM1A_EVENT + 1, 1, 0x00); /* zeroes clear nothing */

@@ -76,7 +76,7 @@ static void clear_status(struct acpi_pm *pm, uint16_t bits)
 
 static void write_control(struct acpi_pm *pm, uint16_t value)
 {
-    unsigned int type = (value & CONTROL_SLP_TYPE) >> CONTROL_SLP_TYPE_SHIFT;
+    unsigned int type = (unsigned int)(value & CONTROL_SLP_TYPE) >> CONTROL_SLP_TYPE_SHIFT;
 
     pm->pm1_control = value & CONTROL_KEPT;
     if ((value & CONTROL_SLP_EN) != 0 && type == ACPI_PM_SLEEP_TYPE_S5) {
