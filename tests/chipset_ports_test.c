@@ -13,20 +13,26 @@ static void test_reset_control(void)
     struct reset_control reset;
 
     reset_control_init(&reset, &(struct reset_control_config){watched_control(&stop)});
-    CHECK_EQUAL(device_read(reset_control_io, &reset, 0, 1), 0);
-    device_write(reset_control_io, &reset, 0, 1, 0xf2);
-    CHECK_EQUAL(device_read(reset_control_io, &reset, 0, 1), 0x02);
+    CHECK_EQUAL(device_read(reset_control_io, &reset, 1, 1), 0);
+    device_write(reset_control_io, &reset, 1, 1, 0xf2);
+    CHECK_EQUAL(device_read(reset_control_io, &reset, 1, 1), 0x02);
     CHECK_EQUAL(stop.count, 0);
-    device_write(reset_control_io, &reset, 0, 1, RESET_ACPI_VALUE);
+    device_write(reset_control_io, &reset, 1, 1, RESET_ACPI_VALUE);
     CHECK_EQUAL(stop.count, 1);
     CHECK_EQUAL(stop.outcome, VM_RESET);
-    device_write(reset_control_io, &reset, 0, 1, RESET_ACPI_VALUE);
+    device_write(reset_control_io, &reset, 1, 1, RESET_ACPI_VALUE);
     CHECK_EQUAL(stop.count, 1); /* the edge resets, not the level */
     reset_control_reset(&reset);
-    device_write(reset_control_io, &reset, 0, 1, 0x04); /* soft */
+    device_write(reset_control_io, &reset, 1, 1, 0x04); /* soft */
     CHECK_EQUAL(stop.count, 2);
-    device_write(reset_control_io, &reset, 1, 4, UINT64_MAX);
-    CHECK_EQUAL(device_read(reset_control_io, &reset, 1, 1), 0xff);
+    /* A PCI configuration address whose second byte looks like a reset is none. */
+    reset_control_reset(&reset);
+    device_write(reset_control_io, &reset, 0, 4, 0x80000600);
+    device_write(reset_control_io, &reset, 0, 2, 0x0600);
+    device_write(reset_control_io, &reset, 0, 1, 0x06);
+    device_write(reset_control_io, &reset, 2, 1, 0x06);
+    CHECK_EQUAL(device_read(reset_control_io, &reset, 0, 4) & UINT32_MAX, UINT32_MAX);
+    CHECK_EQUAL(device_read(reset_control_io, &reset, 1, 1), 0);
     CHECK_EQUAL(stop.count, 2);
 }
 

@@ -12,7 +12,14 @@
 #include "vm/bus.h"
 #include "vm/outcome.h"
 
-#define RESET_PORT       0xcf9 /* 1 port: reset_control_io; the FADT's RESET_REG */
+/*
+ * The register lies within PCI's configuration address register at 0xCF8 and answers byte accesses
+ * only: a doubleword write there is a configuration address, whatever its second byte is. So the
+ * four ports are mapped together: RESET_PORTS ports from RESET_PORTS_BASE, reset_control_io.
+ */
+#define RESET_PORTS_BASE 0xcf8
+#define RESET_PORTS      4
+#define RESET_PORT       0xcf9 /* the FADT's RESET_REG */
 #define RESET_ACPI_VALUE 0x06  /* the FADT's RESET_VALUE: a hard reset */
 
 struct reset_control_config {

@@ -96,7 +96,7 @@ static const struct port_range port_ranges[] = {
     {UART_COM1_PORT, UART_PORTS, "com1", uart_io, offsetof(struct pc, com1)},
     {PVPANIC_PORT, 1, "pvpanic", pvpanic_io, offsetof(struct pc, pvpanic)},
     {ACPI_PM_PORT, ACPI_PM_PORTS, "acpi-pm", acpi_pm_io, offsetof(struct pc, acpi_pm)},
-    {RESET_PORT, 1, "reset", reset_control_io, offsetof(struct pc, reset)},
+    {RESET_PORTS_BASE, RESET_PORTS, "reset", reset_control_io, offsetof(struct pc, reset)},
 };
 
 static int map_devices(struct pc *pc, const struct pc_config *config, struct error *error)
