@@ -46,6 +46,7 @@
     (BIT(4) /* FSRM */ | BIT(26) /* IBRS */ | BIT(27) /* STIBP */ |                                \
      BIT(29) /* ARCH_CAPABILITIES */ | BIT(31) /* SSBD */)
 #define LEAF7_1_EAX_HOST BIT(4) /* AVX-VNNI */
+#define LEAF7_2_EDX_OWN  BIT(4) /* BHI_CTRL */
 
 #define EXTENDED1_ECX_OWN  (BIT(0) /* LAHF */ | BIT(8) /* PREFETCHW */)
 #define EXTENDED1_ECX_HOST BIT(5) /* LZCNT */
@@ -99,11 +100,12 @@ static void add_features(struct cpuid_table *table)
                                  .ecx = LEAF1_ECX_OWN | (host1.ecx & LEAF1_ECX_HOST),
                                  .edx = LEAF1_EDX_OWN | (host1.edx & LEAF1_EDX_HOST)});
     add_subleaf(table, 7, 0,
-                (struct cpuid_registers){.eax = 1,
+                (struct cpuid_registers){.eax = 2,
                                          .ebx = LEAF7_EBX_OWN | (host7.ebx & LEAF7_EBX_HOST),
                                          .ecx = LEAF7_ECX_OWN | (host7.ecx & LEAF7_ECX_HOST),
                                          .edx = LEAF7_EDX_OWN});
     add_subleaf(table, 7, 1, (struct cpuid_registers){.eax = host7_1.eax & LEAF7_1_EAX_HOST});
+    add_subleaf(table, 7, 2, (struct cpuid_registers){.edx = LEAF7_2_EDX_OWN});
 }
 
 /* Deterministic cache parameters: type, level, line size, ways, sets; 32 K, 32 K, 1 M, 16 M. */

@@ -33,6 +33,9 @@
      ARCH_PSCHANGE_MC_NO | ARCH_TAA_NO | ARCH_SBDR_SSDP_NO | ARCH_FBSDP_NO | ARCH_PSDP_NO |        \
      ARCH_BHI_NO | ARCH_PBRSB_NO | ARCH_GDS_NO | ARCH_RFDS_NO | ARCH_ITS_NO)
 
+/* Stock kernels clear branch history in software on every system call unless they can set this. */
+#define SPEC_CTRL_BHI_DIS_S (UINT64_C(1) << 10)
+
 #define MTRR_VARIABLE_COUNT   8u
 #define MTRR_CAPABILITIES     (MTRR_VARIABLE_COUNT | X86_MTRRCAP_FIX | X86_MTRRCAP_WC)
 #define PHYSICAL_ADDRESS_MASK ((UINT64_C(1) << SOFT_PHYSICAL_BITS) - 1)
@@ -303,7 +306,7 @@ static const struct msr_row msr_rows[] = {
     {ONE(X86_MSR_SMI_COUNT), CONSTANT(0)},
     {ONE(X86_MSR_IA32_FEATURE_CONTROL), CONSTANT(FEATURE_CONTROL_LOCK)},
     {ONE(X86_MSR_IA32_SPEC_CTRL), FIELD(msr.spec_ctrl), .write = write_masked,
-     .bits = X86_SPEC_CTRL_IBRS | X86_SPEC_CTRL_STIBP | X86_SPEC_CTRL_SSBD},
+     .bits = X86_SPEC_CTRL_IBRS | X86_SPEC_CTRL_STIBP | X86_SPEC_CTRL_SSBD | SPEC_CTRL_BHI_DIS_S},
     {ONE(X86_MSR_IA32_PRED_CMD), .write = write_command, .bits = 1},
     {ONE(X86_MSR_IA32_BIOS_UPDT_TRIG), .write = write_ignored},
     {ONE(X86_MSR_IA32_BIOS_SIGN_ID), CONSTANT(MICROCODE_REVISION), .write = write_ignored},

@@ -13,6 +13,7 @@
 #include "engines/soft/interrupt.h"
 #include "engines/soft/io.h"
 #include "engines/soft/msr.h"
+#include "engines/soft/system.h"
 #include "engines/soft/translate.h"
 
 /* --- tier 2 ops --- */
@@ -409,7 +410,7 @@ static void complete(struct soft_cpu *cpu)
         soft_msr_complete(cpu);
         break;
     case EXIT_HYPERCALL:
-        cpu->gpr[X86_RAX] = cpu->exit->hypercall.result;
+        soft_hypercall_complete(cpu);
         break;
     default:
         break;

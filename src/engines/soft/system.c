@@ -135,10 +135,15 @@ void soft_clflush(struct soft_cpu *cpu, const struct soft_instruction *in)
     soft_chunk(cpu, linear, SOFT_READ, &available);
 }
 
+/* Loads and stores of the guest are the host's, which keeps all orders but store-load. */
 void soft_fence(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
-    (void)cpu, (void)in;
-    atomic_thread_fence(memory_order_seq_cst);
+    (void)cpu;
+    if (in->decoded.operation == X86_OP_MFENCE) {
+        atomic_thread_fence(memory_order_seq_cst);
+    } else {
+        atomic_signal_fence(memory_order_seq_cst);
+    }
 }
 
 void soft_nop(struct soft_cpu *cpu, const struct soft_instruction *in)
