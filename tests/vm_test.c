@@ -1,13 +1,279 @@
-/* The VM object and the run loop: exits, errors, endings, the null engine, timers, statistics. */
+/*
+ * The VM object and the run loop, with the null engine and with an engine that plays a script.
+ *
+ * The scripted engine returns what each test wrote down, remembers what it was given back, and
+ * after its last line waits for kicks. Checks are made by the main thread after vm_wait only.
+ */
 #include "vm/vm.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "check.h"
 #include "engines/null/null.h"
-#include "scripted_engine.h"
 #include "vm/exit_stats.h"
+
+/* The scripted engine */
+
+#define SCRIPT_MAX 64
+
+enum step_kind { STEP_WAIT, STEP_CODE, STEP_EXIT, STEP_KICK_ITSELF, STEP_REPEAT };
+
+struct step {
+    enum step_kind
+        kind; /* STEP_WAIT: until kicked, then EXIT_KICKED; STEP_REPEAT: the last again */
+    int code;
+    struct vcpu_exit exit;
+    uint64_t rflags; /* of the state after this step; 0: interrupts on */
+};
+
+struct engine_vcpu {
+    struct engine_vm *vm;
+    unsigned int index;
+    const struct interrupt_source *interrupts;
+    struct event_count wake;
+    atomic_bool kicked;
+    struct x86_state state;
+    unsigned int position;
+};
+
+struct engine_vm {
+    unsigned int features;
+};
+
+/* What the test writes and reads; the engine's functions have no other way to it. */
+static struct script {
+    struct step steps[4][SCRIPT_MAX];
+    struct vcpu_exit served[4][SCRIPT_MAX]; /* the exit of each step as it came back, served */
+    int create_code[4];
+    int vm_create_code;
+    unsigned int features;
+    bool has_interrupt_changed;
+    atomic_uint runs[4], nmis[4], kicks[4], interrupts_seen[4], alive;
+    struct event_count progress; /* signalled at each run */
+} script;
+
+static void script_probe(struct engine_probe *probe)
+{
+    *probe = (struct engine_probe){.usable = true};
+}
+
+static int script_vm_create(const struct engine_vm_options *options, struct engine_vm **out,
+                            struct error *error)
+{
+    (void)options;
+    if (script.vm_create_code != 0) {
+        return error_set(error, script.vm_create_code, "the script refuses");
+    }
+    *out = calloc(1, sizeof(**out));
+    (*out)->features = script.features;
+    return 0;
+}
+
+static void script_vm_destroy(struct engine_vm *vm)
+{
+    free(vm);
+}
+
+static unsigned int script_features(const struct engine_vm *vm)
+{
+    return vm->features;
+}
+
+static int script_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table,
+                                  struct error *error)
+{
+    (void)vm;
+    (void)error;
+    table->count = 1;
+    table->entries[0] = (struct cpuid_entry){.leaf = 0x1234};
+    return 0;
+}
+
+static int script_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,
+                              struct engine_vcpu **out, struct error *error)
+{
+    if (script.create_code[options->index] != 0) {
+        return error_set(error, script.create_code[options->index], "the script refuses");
+    }
+    struct engine_vcpu *vcpu = calloc(1, sizeof(*vcpu));
+    vcpu->vm = vm;
+    vcpu->index = options->index;
+    vcpu->interrupts = options->interrupts;
+    atomic_fetch_add(&script.alive, 1);
+    *out = vcpu;
+    return 0;
+}
+
+static void script_vcpu_destroy(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_sub(&script.alive, 1);
+    free(vcpu);
+}
+
+static int wait_for_kick(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
+{
+    for (;;) {
+        unsigned int ticket = event_count_ticket(&vcpu->wake);
+        if (atomic_exchange(&vcpu->kicked, false)) {
+            exit->reason = EXIT_KICKED;
+            return 0;
+        }
+        event_count_wait(&vcpu->wake, ticket);
+    }
+}
+
+static void script_kick(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.kicks[vcpu->index], 1);
+    atomic_store(&vcpu->kicked, true);
+    event_count_signal(&vcpu->wake);
+}
+
+static int play(struct engine_vcpu *vcpu, const struct step *step, struct vcpu_exit *exit,
+                struct error *error)
+{
+    vcpu->state.rflags = step->rflags == 0 ? X86_FLAGS_ONE | X86_FLAGS_IF : step->rflags;
+    switch (step->kind) {
+    case STEP_CODE:
+        return step->code == -EINTR || step->code == -EAGAIN
+                   ? step->code
+                   : error_set(error, step->code, "the script breaks down");
+    case STEP_EXIT:
+        *exit = step->exit;
+        return 0;
+    case STEP_KICK_ITSELF:
+        script_kick(vcpu);
+        return wait_for_kick(vcpu, exit);
+    case STEP_WAIT:
+    case STEP_REPEAT:
+    default:
+        return wait_for_kick(vcpu, exit);
+    }
+}
+
+static int script_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
+{
+    unsigned int position = vcpu->position;
+    if (position > 0 && position <= SCRIPT_MAX) {
+        script.served[vcpu->index][position - 1] = *exit;
+    }
+    const struct step *step = &script.steps[vcpu->index][position < SCRIPT_MAX ? position : 0];
+    if (step->kind == STEP_REPEAT) {
+        step--;
+    } else if (step->kind != STEP_WAIT) {
+        vcpu->position++;
+    }
+    atomic_fetch_add(&script.runs[vcpu->index], 1);
+    event_count_signal(&script.progress);
+    return play(vcpu, step, exit, error);
+}
+
+static void script_interrupt_changed(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.interrupts_seen[vcpu->index], 1);
+    event_count_signal(&script.progress);
+}
+
+static int script_nmi(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.nmis[vcpu->index], 1);
+    return 0;
+}
+
+static int script_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
+                            struct error *error)
+{
+    (void)groups;
+    (void)error;
+    *state = vcpu->state;
+    return 0;
+}
+
+static int script_set_state(struct engine_vcpu *vcpu, unsigned int groups,
+                            const struct x86_state *state, struct error *error)
+{
+    (void)groups;
+    (void)error;
+    vcpu->state = *state;
+    return 0;
+}
+
+static uint64_t script_instructions(const struct engine_vcpu *vcpu)
+{
+    return vcpu->position * 1000u;
+}
+
+#define SCRIPT_ENGINE(interrupt_changed_fn)                                                        \
+    {                                                                                              \
+        .name = "script", .summary = "plays what a test wrote down", .probe = script_probe,        \
+        .vm_create = script_vm_create, .vm_destroy = script_vm_destroy,                            \
+        .features = script_features, .cpuid_supported = script_cpuid_supported,                    \
+        .vcpu_create = script_vcpu_create, .vcpu_destroy = script_vcpu_destroy, .run = script_run, \
+        .kick = script_kick, .interrupt_changed = interrupt_changed_fn, .nmi = script_nmi,         \
+        .get_state = script_get_state, .set_state = script_set_state,                              \
+        .instructions = script_instructions,                                                       \
+    }
+
+static const struct engine_ops script_engine = SCRIPT_ENGINE(NULL);
+static const struct engine_ops attentive_engine = SCRIPT_ENGINE(script_interrupt_changed);
+
+/* Helpers */
+
+static struct guestmem *make_memory(void)
+{
+    struct guestmem_options options = {.shared = false};
+    struct guestmem *memory = NULL;
+    struct error error;
+    CHECK_EQUAL(guestmem_create(&options, &memory, &error), 0);
+    CHECK_EQUAL(guestmem_add(memory, gpa(0), 0x10000, 0, &error), 0);
+    return memory;
+}
+
+static struct vm *make_vm(const struct engine_ops *engine, unsigned int vcpus)
+{
+    struct vm_options options = {
+        .engine = engine, .memory = make_memory(), .vcpu_count = vcpus, .tsc_hz = 1000000000};
+    struct vm *vm = NULL;
+    struct error error;
+    CHECK_EQUAL(vm_create(&options, &vm, &error), 0);
+    return vm;
+}
+
+static struct vm *make_scripted(unsigned int vcpus)
+{
+    memset(&script, 0, sizeof(script));
+    return make_vm(&script_engine, vcpus);
+}
+
+static void start(struct vm *vm)
+{
+    struct error error = {""};
+    CHECK_EQUAL(vm_start(vm, &error), 0);
+    if (error.text[0] != '\0') {
+        fprintf(stderr, "    %s\n", error.text);
+    }
+}
+
+/* Waits until a counter of the script has reached a value. */
+static void wait_until(atomic_uint *counter, unsigned int value)
+{
+    for (;;) {
+        unsigned int ticket = event_count_ticket(&script.progress);
+        if (atomic_load(counter) >= value) {
+            return;
+        }
+        event_count_wait(&script.progress, ticket);
+    }
+}
+
+static struct step exit_step(enum exit_reason reason)
+{
+    return (struct step){.kind = STEP_EXIT, .exit = {.reason = reason}};
+}
 
 /* A device that keeps what it is told, counts, and can end the run. */
 struct latch {
@@ -32,6 +298,8 @@ static void latch_io(void *device, struct bus_access *access)
         vm_stop(latch->vm, VM_DEBUG_EXIT, (int)access->value, "from the port");
     }
 }
+
+/* Tests */
 
 static void test_options(void)
 {
@@ -330,6 +598,258 @@ static void test_destroy_while_running(void)
     CHECK_EQUAL(atomic_load(&script.alive), 0);
 }
 
+/* INIT, SIPI, NMI */
+
+/* Waits until the vCPU's thread has taken all its requests. */
+static void wait_until_taken(struct vcpu *vcpu)
+{
+    while (atomic_load(&vcpu->requests) != 0) {
+        sched_yield();
+    }
+}
+
+static void test_sipi_starts_a_processor(void)
+{
+    struct vm *vm = make_scripted(2);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_sipi(vm, 1, 0x9a);
+    wait_until(&script.runs[1], 1);
+    vm_signal_sipi(vm, 1, 0x55); /* the second of the protocol: ignored while it runs */
+    wait_until_taken(&vm->vcpus[1]);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(vm->vcpus[1].final.segment[X86_CS].selector, 0x9a00);
+    CHECK_EQUAL(vm->vcpus[1].final.segment[X86_CS].base, 0x9a000);
+    CHECK_EQUAL(vm->vcpus[1].final.rip, 0);
+    CHECK_EQUAL(vm->vcpus[1].final.activity, X86_ACTIVE);
+    vm_destroy(vm);
+}
+
+static void test_init_and_sipi_restart_a_processor(void)
+{
+    struct vm *vm = make_scripted(2);
+    vm->vcpus[1].initial.activity = X86_ACTIVE;
+    start(vm);
+    wait_until(&script.runs[1], 1);
+    vm_signal_init(vm, 1);
+    vm_signal_sipi(vm, 1, 0x12);
+    vm_signal_sipi(vm, 1, 0x12);
+    wait_until(&script.runs[1], 2);
+    wait_until_taken(&vm->vcpus[1]);
+    vm_signal_init(vm, 1); /* and now it waits again: no run follows */
+    vm_signal_nmi(vm, 1);  /* which a processor that waits for SIPI does not take */
+    wait_until_taken(&vm->vcpus[1]);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(atomic_load(&script.nmis[1]), 0);
+    CHECK(vm->vcpus[1].waiting_for_sipi);
+    vm_destroy(vm);
+}
+
+/* INIT on the bootstrap processor starts it over; it does not wait. */
+static void test_init_of_bootstrap_processor(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_init(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK(!vm->vcpus[0].waiting_for_sipi);
+    vm_destroy(vm);
+}
+
+static void test_nmi_while_running(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    for (unsigned int i = 1; i <= 100; i++) {
+        wait_until(&script.runs[0], i);
+        vm_signal_nmi(vm, 0);
+    }
+    wait_until(&script.runs[0], 101);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(atomic_load(&script.nmis[0]), 100);
+    vm_destroy(vm);
+}
+
+/* HLT */
+
+struct source {
+    pthread_mutex_t *device_lock;
+    atomic_bool pending;
+    struct interrupt_source interface;
+};
+
+static bool source_pending(void *context)
+{
+    struct source *source = context;
+    /* As the LAPIC does: an interrupt that is signalled with the lock held must not deadlock. */
+    pthread_mutex_lock(source->device_lock);
+    bool pending = atomic_exchange(&source->pending, false);
+    pthread_mutex_unlock(source->device_lock);
+    return pending;
+}
+
+static const struct interrupt_source *platform_interrupts(void *context, unsigned int vcpu)
+{
+    struct source *source = context;
+    return vcpu == 0 ? &source->interface : NULL;
+}
+
+static void use_source(struct vm *vm, struct source *source)
+{
+    source->device_lock = &vm->device_lock;
+    source->interface = (struct interrupt_source){.pending = source_pending, .context = source};
+    vm->platform.interrupts = platform_interrupts;
+    vm->platform.context = source;
+}
+
+static void test_halt_until_interrupt(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct source source = {0};
+    use_source(vm, &source);
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][1].kind = STEP_REPEAT;
+    start(vm);
+    for (unsigned int i = 1; i <= 1000; i++) {
+        wait_until(&script.runs[0], i);
+        pthread_mutex_lock(&vm->device_lock);
+        atomic_store(&source.pending, true);
+        vm_signal_interrupt(vm, 0);
+        pthread_mutex_unlock(&vm->device_lock);
+    }
+    wait_until(&script.runs[0], 1001);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    /* No polling: one run for each interrupt, and no more than one more for the stop. */
+    CHECK(atomic_load(&script.runs[0]) <= 1002);
+    vm_destroy(vm);
+}
+
+/* A running guest is told by interrupt_changed where the engine has it, else by a kick. */
+static void test_interrupt_while_running(void)
+{
+    struct vm *vm = make_scripted(1);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_interrupt(vm, 0);
+    wait_until(&script.runs[0], 2);
+    CHECK_EQUAL(atomic_load(&script.kicks[0]), 1);
+    vm_destroy(vm);
+
+    memset(&script, 0, sizeof(script));
+    vm = make_vm(&attentive_engine, 1);
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_interrupt(vm, 0);
+    wait_until(&script.interrupts_seen[0], 1);
+    CHECK_EQUAL(atomic_load(&script.kicks[0]), 0);
+    CHECK_EQUAL(atomic_load(&script.runs[0]), 1);
+    vm_destroy(vm);
+}
+
+/* cli; hlt on every processor: nothing can wake it. */
+static void test_stuck(void)
+{
+    struct vm *vm = make_scripted(2);
+    struct source source = {0};
+    use_source(vm, &source);
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_STUCK);
+    CHECK_EQUAL(vm->vcpus[0].final.rflags, X86_FLAGS_ONE);
+    vm_destroy(vm);
+}
+
+/* One processor is stuck, the other runs and wakes it by NMI. */
+static void test_not_stuck_while_another_runs(void)
+{
+    struct vm *vm = make_scripted(2);
+    vm->vcpus[1].initial.activity = X86_ACTIVE;
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_nmi(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    CHECK_EQUAL(atomic_load(&script.nmis[0]), 1);
+    vm_destroy(vm);
+}
+
+static bool may_always_wake(void *context)
+{
+    (void)context;
+    return true;
+}
+
+static void test_not_stuck_while_a_device_may_wake(void)
+{
+    struct vm *vm = make_scripted(1);
+    vm->platform.may_wake_halted = may_always_wake;
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_nmi(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+    vm_destroy(vm);
+}
+
+/*
+ * The last running processor signals another and halts for good: the signal counts, however
+ * the threads are scheduled.
+ */
+static void sipi_io(void *device, struct bus_access *access)
+{
+    vm_signal_sipi(device, 1, (uint8_t)access->value);
+}
+
+static void test_signal_before_the_last_halt(void)
+{
+    for (unsigned int i = 0; i < 200; i++) {
+        struct vm *vm = make_scripted(2);
+        bus_map(&vm->ports, 0x10, 1, "sipi", sipi_io, vm);
+        uint8_t vector = 8;
+        script.steps[0][0] = exit_step(EXIT_PIO);
+        script.steps[0][0].exit.pio.port = 0x10;
+        script.steps[0][0].exit.pio.size = 1;
+        script.steps[0][0].exit.pio.count = 1;
+        script.steps[0][0].exit.pio.is_write = true;
+        script.steps[0][0].exit.pio.data = &vector;
+        script.steps[0][1] = exit_step(EXIT_HLT);
+        script.steps[0][1].rflags = X86_FLAGS_ONE;
+        start(vm);
+        wait_until(&script.runs[1], 1);
+        vm_stop(vm, VM_QUIT, 0, NULL);
+        CHECK_EQUAL(vm_wait(vm), VM_QUIT);
+        vm_destroy(vm);
+    }
+}
+
+/* Engines with interrupt controllers wait for SIPI by themselves. */
+static void test_engine_with_controllers(void)
+{
+    memset(&script, 0, sizeof(script));
+    script.features = ENGINE_HAS_INTERRUPT_CONTROLLERS;
+    struct vm *vm = make_vm(&script_engine, 2);
+    start(vm);
+    wait_until(&script.runs[1], 1);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(vm->vcpus[1].final.rflags & X86_FLAGS_IF, X86_FLAGS_IF);
+    vm_destroy(vm);
+}
+
 /* The null engine */
 
 static void test_null_engine(void)
@@ -481,6 +1001,17 @@ int main(void)
     test_first_outcome_wins();
     test_stop_races();
     test_destroy_while_running();
+    test_sipi_starts_a_processor();
+    test_init_and_sipi_restart_a_processor();
+    test_init_of_bootstrap_processor();
+    test_nmi_while_running();
+    test_halt_until_interrupt();
+    test_interrupt_while_running();
+    test_stuck();
+    test_not_stuck_while_another_runs();
+    test_not_stuck_while_a_device_may_wake();
+    test_signal_before_the_last_halt();
+    test_engine_with_controllers();
     test_null_engine();
     test_timers();
     test_stats_table();

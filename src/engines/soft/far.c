@@ -14,26 +14,28 @@ struct transfer {
     bool is_call;
 };
 
-static void commit(struct soft_cpu *cpu, const struct x86_segment *code, uint64_t rip)
+static void commit(struct soft_cpu *cpu, const struct soft_load *code, uint64_t rip)
 {
-    cpu->segment[X86_CS] = *code;
+    cpu->segment[X86_CS] = code->segment;
     cpu->next_rip = rip;
     soft_mode_changed(cpu);
 }
 
 /* Checks the target, pushes the return address if it is a call, and goes there, on this stack. */
-static void transfer_at_same_level(struct soft_cpu *cpu, const struct x86_segment *code,
+static void transfer_at_same_level(struct soft_cpu *cpu, const struct soft_load *code,
                                    uint64_t offset, bool is_call, unsigned int size)
 {
     if (!is_call) {
-        soft_check_code_offset(cpu, code, offset, 0);
+        soft_check_code_offset(cpu, &code->segment, offset, 0);
+        soft_mark_accessed(cpu, code);
         commit(cpu, code, offset);
         return;
     }
     const uint64_t items[] = {cpu->segment[X86_CS].selector, cpu->next_rip};
     struct soft_stack stack = soft_current_stack(cpu, 0);
     soft_check_frame(cpu, &stack, 2, size);
-    soft_check_code_offset(cpu, code, offset, 0);
+    soft_check_code_offset(cpu, &code->segment, offset, 0);
+    soft_mark_accessed(cpu, code);
     cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, 2, size);
     commit(cpu, code, offset);
 }
@@ -41,9 +43,9 @@ static void transfer_at_same_level(struct soft_cpu *cpu, const struct x86_segmen
 /* "Real-Address Mode", "Virtual-8086 Mode": the selector is a paragraph. */
 static void transfer_to_paragraph(struct soft_cpu *cpu, const struct transfer *transfer)
 {
-    struct x86_segment code = soft_virtual_8086(cpu)
-                                  ? soft_virtual_8086_segment(transfer->selector)
-                                  : soft_real_segment(cpu, X86_CS, transfer->selector);
+    struct soft_load code = soft_plain_load(
+        soft_virtual_8086(cpu) ? soft_virtual_8086_segment(transfer->selector)
+                               : soft_real_segment(cpu, X86_CS, transfer->selector));
     transfer_at_same_level(cpu, &code, transfer->offset, transfer->is_call, transfer->size);
 }
 
@@ -62,15 +64,15 @@ static void transfer_to_code(struct soft_cpu *cpu, const struct transfer *transf
     if (!x86_descriptor_present(descriptor->low)) {
         soft_raise_error(cpu, X86_VECTOR_NP, error);
     }
-    struct x86_segment code = soft_code_segment(cpu, descriptor, transfer->selector, cpu->cpl);
+    struct soft_load code = soft_code_segment(cpu, descriptor, transfer->selector, cpu->cpl);
     transfer_at_same_level(cpu, &code, transfer->offset, transfer->is_call, transfer->size);
 }
 
 /* "CALL", CALL-GATE, MORE-PRIVILEGE outside IA-32e mode: the parameters move to the new stack. */
 static void call_inner_level(struct soft_cpu *cpu, const struct x86_gate *gate,
-                             const struct x86_segment *code, unsigned int size)
+                             const struct soft_load *code, unsigned int size)
 {
-    unsigned int level = x86_segment_dpl(code);
+    unsigned int level = x86_segment_dpl(&code->segment);
     struct soft_stack stack = soft_tss_inner_stack(cpu, level, 0);
     unsigned int parameters = gate->parameter_count;
     uint64_t items[SOFT_FRAME_MAX];
@@ -78,7 +80,9 @@ static void call_inner_level(struct soft_cpu *cpu, const struct x86_gate *gate,
     items[count++] = cpu->segment[X86_SS].selector;
     items[count++] = cpu->gpr[X86_RSP];
     soft_check_frame(cpu, &stack, parameters + 4, size);
-    soft_check_code_offset(cpu, code, gate->offset, 0);
+    soft_check_code_offset(cpu, &code->segment, gate->offset, 0);
+    soft_mark_accessed(cpu, code);
+    soft_mark_accessed(cpu, &stack.load);
     while (parameters > 0) {
         parameters--;
         items[count++] = soft_stack_peek(cpu, (uint64_t)parameters * size, size);
@@ -86,21 +90,23 @@ static void call_inner_level(struct soft_cpu *cpu, const struct x86_gate *gate,
     items[count++] = cpu->segment[X86_CS].selector;
     items[count++] = cpu->next_rip;
     cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, count, size);
-    cpu->segment[X86_SS] = stack.segment;
+    cpu->segment[X86_SS] = stack.load.segment;
     commit(cpu, code, gate->offset);
 }
 
 /* The same in IA-32e mode: no parameters, SS becomes null. */
 static void call_inner_level64(struct soft_cpu *cpu, const struct x86_gate *gate,
-                               const struct x86_segment *code)
+                               const struct soft_load *code)
 {
-    struct soft_stack stack = soft_tss_inner_stack64(cpu, x86_segment_dpl(code), 0, 0);
+    struct soft_stack stack = soft_tss_inner_stack64(cpu, x86_segment_dpl(&code->segment), 0, 0);
     const uint64_t items[] = {cpu->segment[X86_SS].selector, cpu->gpr[X86_RSP],
                               cpu->segment[X86_CS].selector, cpu->next_rip};
     soft_check_frame(cpu, &stack, 4, 8);
-    soft_check_code_offset(cpu, code, gate->offset, 0);
+    soft_check_code_offset(cpu, &code->segment, gate->offset, 0);
+    soft_mark_accessed(cpu, code);
+    soft_mark_accessed(cpu, &stack.load);
     cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, 4, 8);
-    cpu->segment[X86_SS] = stack.segment;
+    cpu->segment[X86_SS] = stack.load.segment;
     commit(cpu, code, gate->offset);
 }
 
@@ -146,8 +152,7 @@ static void transfer_through_gate(struct soft_cpu *cpu, const struct transfer *t
     struct soft_descriptor target = fetch_gate_target(cpu, &gate, transfer->is_call);
     unsigned int dpl = x86_descriptor_dpl(target.low);
     bool inner = !soft_descriptor_is_conforming(target.low) && dpl < cpu->cpl;
-    struct x86_segment code =
-        soft_code_segment(cpu, &target, gate.selector, inner ? dpl : cpu->cpl);
+    struct soft_load code = soft_code_segment(cpu, &target, gate.selector, inner ? dpl : cpu->cpl);
     unsigned int size = gate.type == X86_SYSTEM_CALL_GATE16 ? 2 : 4;
     if (!inner) {
         transfer_at_same_level(cpu, &code, gate.offset, transfer->is_call, is_long ? 8 : size);

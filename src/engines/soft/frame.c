@@ -1,12 +1,11 @@
 #include "engines/soft/frame.h"
 
 #include "engines/soft/memory.h"
-#include "engines/soft/segment_load.h"
 
 struct soft_stack soft_current_stack(const struct soft_cpu *cpu, uint32_t external)
 {
     return (struct soft_stack){
-        .segment = cpu->segment[X86_SS],
+        .load = soft_plain_load(cpu->segment[X86_SS]),
         .rsp = cpu->gpr[X86_RSP],
         .mask = soft_stack_mask(&cpu->segment[X86_SS], soft_64bit(cpu)),
         .user = cpu->cpl == 3,
@@ -14,13 +13,13 @@ struct soft_stack soft_current_stack(const struct soft_cpu *cpu, uint32_t extern
     };
 }
 
-struct soft_stack soft_inner_stack(const struct x86_segment *segment, uint64_t rsp,
-                                   unsigned int cpl, bool is_64bit, uint32_t external)
+struct soft_stack soft_inner_stack(const struct soft_load *load, uint64_t rsp, unsigned int cpl,
+                                   bool is_64bit, uint32_t external)
 {
     return (struct soft_stack){
-        .segment = *segment,
+        .load = *load,
         .rsp = rsp,
-        .mask = soft_stack_mask(segment, is_64bit),
+        .mask = soft_stack_mask(&load->segment, is_64bit),
         .user = cpl == 3,
         .selected = true,
         .external = external,
@@ -29,7 +28,7 @@ struct soft_stack soft_inner_stack(const struct x86_segment *segment, uint64_t r
 
 _Noreturn static void raise_stack_fault(struct soft_cpu *cpu, const struct soft_stack *stack)
 {
-    uint16_t selector = stack->selected ? stack->segment.selector : 0;
+    uint16_t selector = stack->selected ? stack->load.segment.selector : 0;
     soft_raise_error(cpu, X86_VECTOR_SS, soft_selector_error(selector, stack->external));
 }
 
@@ -61,7 +60,7 @@ static uint64_t item_offset(const struct soft_stack *stack, unsigned int index, 
 static uint64_t item_linear(const struct soft_stack *stack, unsigned int index, unsigned int size)
 {
     uint64_t offset = item_offset(stack, index, size);
-    return is_64bit_stack(stack) ? offset : (uint32_t)(stack->segment.base + offset);
+    return is_64bit_stack(stack) ? offset : (uint32_t)(stack->load.segment.base + offset);
 }
 
 void soft_check_frame(struct soft_cpu *cpu, const struct soft_stack *stack, unsigned int count,
@@ -77,7 +76,7 @@ void soft_check_frame(struct soft_cpu *cpu, const struct soft_stack *stack, unsi
         return;
     }
     for (unsigned int i = 0; i < count; i++) {
-        if (!is_within_limit(&stack->segment, item_offset(stack, i, size), size)) {
+        if (!is_within_limit(&stack->load.segment, item_offset(stack, i, size), size)) {
             raise_stack_fault(cpu, stack);
         }
     }

@@ -11,11 +11,12 @@
 #define TRAPEZE_ENGINES_SOFT_FRAME_H
 
 #include "engines/soft/cpu.h"
+#include "engines/soft/segment_load.h"
 
 #define SOFT_FRAME_MAX 40 /* a call gate's 31 parameters and SS, ESP, CS, EIP; else fewer */
 
 struct soft_stack {
-    struct x86_segment segment;
+    struct soft_load load;
     uint64_t rsp;
     uint64_t mask;     /* how wide the stack pointer is: 16, 32 or 64 bits of ones */
     bool user;         /* written as level 3 */
@@ -27,8 +28,8 @@ struct soft_stack {
 struct soft_stack soft_current_stack(const struct soft_cpu *cpu, uint32_t external);
 
 /* A stack that is about to be loaded for privilege level cpl; 64-bit if is_64bit. */
-struct soft_stack soft_inner_stack(const struct x86_segment *segment, uint64_t rsp,
-                                   unsigned int cpl, bool is_64bit, uint32_t external);
+struct soft_stack soft_inner_stack(const struct soft_load *load, uint64_t rsp, unsigned int cpl,
+                                   bool is_64bit, uint32_t external);
 
 /* Raises #SS or #PF unless `count` items of `size` bytes can be pushed. */
 void soft_check_frame(struct soft_cpu *cpu, const struct soft_stack *stack, unsigned int count,

@@ -31,8 +31,8 @@ void soft_check_event_gate(struct soft_cpu *cpu, const struct soft_event *event,
     }
 }
 
-struct x86_segment soft_check_event_target(struct soft_cpu *cpu, const struct soft_event *event,
-                                           const struct x86_gate *gate, bool *inner)
+struct soft_load soft_check_event_target(struct soft_cpu *cpu, const struct soft_event *event,
+                                         const struct x86_gate *gate, bool *inner)
 {
     uint32_t external = soft_event_external(event);
     if (soft_selector_is_null(gate->selector)) {
@@ -81,12 +81,13 @@ void soft_enter_event64(struct soft_cpu *cpu, const struct soft_event *event)
     struct x86_gate gate = x86_gate_from_descriptor64(low, high);
     soft_check_event_gate(cpu, event, &gate, LONG_TYPES);
     bool inner;
-    struct x86_segment code = soft_check_event_target(cpu, event, &gate, &inner);
+    struct soft_load code = soft_check_event_target(cpu, event, &gate, &inner);
     uint32_t external = soft_event_external(event);
 
     struct soft_stack stack;
     if (inner || gate.ist != 0) {
-        stack = soft_tss_inner_stack64(cpu, soft_selector_rpl(code.selector), gate.ist, external);
+        stack = soft_tss_inner_stack64(cpu, soft_selector_rpl(code.segment.selector), gate.ist,
+                                       external);
     } else {
         stack = soft_current_stack(cpu, external);
         stack.mask = ~UINT64_C(0);
@@ -98,12 +99,13 @@ void soft_enter_event64(struct soft_cpu *cpu, const struct soft_event *event)
     };
     unsigned int count = event->has_error ? 6 : 5;
     soft_check_frame(cpu, &stack, count, 8);
-    soft_check_code_offset(cpu, &code, gate.offset, external);
+    soft_check_code_offset(cpu, &code.segment, gate.offset, external);
+    soft_mark_accessed(cpu, &code);
     cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, count, 8);
     if (inner) {
-        cpu->segment[X86_SS] = stack.segment;
+        cpu->segment[X86_SS] = stack.load.segment;
     }
-    soft_event_commit(cpu, &code, gate.offset, soft_gate_clears(&gate));
+    soft_event_commit(cpu, &code.segment, gate.offset, soft_gate_clears(&gate));
 }
 
 /* INT n, TASK-GATE. */
@@ -146,10 +148,10 @@ static void enter_gate(struct soft_cpu *cpu, const struct soft_event *event,
                        const struct x86_gate *gate)
 {
     bool inner;
-    struct x86_segment code = soft_check_event_target(cpu, event, gate, &inner);
+    struct soft_load code = soft_check_event_target(cpu, event, gate, &inner);
     uint32_t external = soft_event_external(event);
     struct soft_stack stack =
-        inner ? soft_tss_inner_stack(cpu, soft_selector_rpl(code.selector), external)
+        inner ? soft_tss_inner_stack(cpu, soft_selector_rpl(code.segment.selector), external)
               : soft_current_stack(cpu, external);
     bool from_virtual = soft_virtual_8086(cpu);
     uint64_t items[SOFT_FRAME_MAX];
@@ -166,15 +168,17 @@ static void enter_gate(struct soft_cpu *cpu, const struct soft_event *event,
     }
     unsigned int size = gate->type >= X86_SYSTEM_CALL_GATE ? 4 : 2;
     soft_check_frame(cpu, &stack, count, size);
-    soft_check_code_offset(cpu, &code, gate->offset, external);
+    soft_check_code_offset(cpu, &code.segment, gate->offset, external);
+    soft_mark_accessed(cpu, &code);
+    soft_mark_accessed(cpu, &stack.load);
     cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, count, size);
     if (inner) {
-        cpu->segment[X86_SS] = stack.segment;
+        cpu->segment[X86_SS] = stack.load.segment;
     }
     if (from_virtual) {
         clear_virtual_segments(cpu);
     }
-    soft_event_commit(cpu, &code, gate->offset, soft_gate_clears(gate));
+    soft_event_commit(cpu, &code.segment, gate->offset, soft_gate_clears(gate));
 }
 
 void soft_enter_event_protected(struct soft_cpu *cpu, const struct soft_event *event)

@@ -40,8 +40,8 @@ void soft_check_event_gate(struct soft_cpu *cpu, const struct soft_event *event,
                            const struct x86_gate *gate, unsigned int types);
 
 /* The code segment that the gate names, checked; `inner` tells that the CPL changes. */
-struct x86_segment soft_check_event_target(struct soft_cpu *cpu, const struct soft_event *event,
-                                           const struct x86_gate *gate, bool *inner);
+struct soft_load soft_check_event_target(struct soft_cpu *cpu, const struct soft_event *event,
+                                         const struct x86_gate *gate, bool *inner);
 
 /* Raises #GP for an entry of the IDT that lies beyond its limit. */
 _Noreturn void soft_refuse_event_vector(struct soft_cpu *cpu, enum x86_vector vector,

@@ -112,29 +112,32 @@ static void return_to_virtual_8086(struct soft_cpu *cpu, uint64_t *frame)
  */
 static void return_protected(struct soft_cpu *cpu, uint64_t *frame, unsigned int size)
 {
-    struct x86_segment code = soft_check_return_code(cpu, (uint16_t)frame[FRAME_CS]);
-    unsigned int rpl = soft_selector_rpl(code.selector);
+    struct soft_load code = soft_check_return_code(cpu, (uint16_t)frame[FRAME_CS]);
+    unsigned int rpl = soft_selector_rpl(code.segment.selector);
     bool outer = rpl > cpu->cpl;
     uint64_t flags = returned_flags(cpu, frame[FRAME_FLAGS], size);
     if (!outer && !soft_64bit(cpu)) {
-        soft_check_code_offset(cpu, &code, frame[FRAME_RIP], 0);
+        soft_check_code_offset(cpu, &code.segment, frame[FRAME_RIP], 0);
+        soft_mark_accessed(cpu, &code);
         soft_add_rsp(cpu, 3 * (int64_t)size);
-        commit(cpu, &code, frame[FRAME_RIP], flags);
+        commit(cpu, &code.segment, frame[FRAME_RIP], flags);
         return;
     }
     if (!soft_64bit(cpu)) {
         read_frame(cpu, frame, FRAME_RSP, FRAME_ES, size);
     }
-    struct x86_segment stack = soft_check_return_stack(cpu, (uint16_t)frame[FRAME_SS], &code);
-    soft_check_code_offset(cpu, &code, frame[FRAME_RIP], 0);
-    bool to_64bit = soft_long_mode(cpu) && (code.attributes & X86_SEGMENT_L) != 0;
-    uint64_t mask = soft_stack_mask(&stack, to_64bit);
+    struct soft_load stack = soft_check_return_stack(cpu, (uint16_t)frame[FRAME_SS], &code.segment);
+    soft_check_code_offset(cpu, &code.segment, frame[FRAME_RIP], 0);
+    soft_mark_accessed(cpu, &code);
+    soft_mark_accessed(cpu, &stack);
+    bool to_64bit = soft_long_mode(cpu) && (code.segment.attributes & X86_SEGMENT_L) != 0;
+    uint64_t mask = soft_stack_mask(&stack.segment, to_64bit);
     cpu->gpr[X86_RSP] = soft_merge_rsp(cpu->gpr[X86_RSP], frame[FRAME_RSP], mask);
-    cpu->segment[X86_SS] = stack;
+    cpu->segment[X86_SS] = stack.segment;
     if (outer) {
         soft_hide_inner_segments(cpu, rpl);
     }
-    commit(cpu, &code, frame[FRAME_RIP], flags);
+    commit(cpu, &code.segment, frame[FRAME_RIP], flags);
 }
 
 /* 64-bit code always pops five items: fetch them at once. */

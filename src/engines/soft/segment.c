@@ -6,22 +6,22 @@
 static const struct soft_blame by_instruction = {X86_VECTOR_GP, 0};
 
 /* "MOV—Move": a null SS is allowed in 64-bit mode below level 3, if its RPL is the CPL. */
-static struct x86_segment check_stack(struct soft_cpu *cpu, uint16_t selector)
+static struct soft_load check_stack(struct soft_cpu *cpu, uint16_t selector)
 {
     if (soft_selector_is_null(selector) && soft_64bit(cpu) && cpu->cpl < 3 &&
         soft_selector_rpl(selector) == cpu->cpl) {
-        return soft_null_stack(selector, cpu->cpl);
+        return soft_plain_load(soft_null_stack(selector, cpu->cpl));
     }
     return soft_check_stack_segment(cpu, selector, cpu->cpl, by_instruction);
 }
 
-struct x86_segment soft_check_segment(struct soft_cpu *cpu, unsigned int segment, uint16_t selector)
+struct soft_load soft_check_segment(struct soft_cpu *cpu, unsigned int segment, uint16_t selector)
 {
     if (!soft_protected(cpu)) {
-        return soft_real_segment(cpu, segment, selector);
+        return soft_plain_load(soft_real_segment(cpu, segment, selector));
     }
     if (soft_virtual_8086(cpu)) {
-        return soft_virtual_8086_segment(selector);
+        return soft_plain_load(soft_virtual_8086_segment(selector));
     }
     if (segment == X86_SS) {
         return check_stack(cpu, selector);
@@ -29,9 +29,9 @@ struct x86_segment soft_check_segment(struct soft_cpu *cpu, unsigned int segment
     return soft_check_data_segment(cpu, selector, cpu->cpl, by_instruction);
 }
 
-static void commit(struct soft_cpu *cpu, unsigned int segment, const struct x86_segment *value)
+static void commit(struct soft_cpu *cpu, unsigned int segment, const struct soft_load *value)
 {
-    cpu->segment[segment] = *value;
+    cpu->segment[segment] = value->segment;
     soft_mode_changed(cpu);
 }
 
@@ -58,7 +58,8 @@ void soft_mov_to_segment(struct soft_cpu *cpu, const struct soft_instruction *in
         soft_raise(cpu, X86_VECTOR_UD);
     }
     uint16_t selector = (uint16_t)soft_read_rm(cpu, &in->decoded, 2);
-    struct x86_segment value = soft_check_segment(cpu, segment, selector);
+    struct soft_load value = soft_check_segment(cpu, segment, selector);
+    soft_mark_accessed(cpu, &value);
     commit(cpu, segment, &value);
     if (segment == X86_SS) {
         cpu->mov_ss_shadow = true; /* "Masking Exceptions and Interrupts When Switching Stacks" */
@@ -81,7 +82,8 @@ void soft_pop_segment(struct soft_cpu *cpu, const struct soft_instruction *in)
     unsigned int segment = stack_form_segment(in);
     unsigned int size = in->decoded.operand_size;
     uint16_t selector = (uint16_t)soft_stack_peek(cpu, 0, size);
-    struct x86_segment value = soft_check_segment(cpu, segment, selector);
+    struct soft_load value = soft_check_segment(cpu, segment, selector);
+    soft_mark_accessed(cpu, &value);
     soft_add_rsp(cpu, size); /* by the old stack's width */
     commit(cpu, segment, &value);
     if (segment == X86_SS) {
@@ -121,7 +123,8 @@ void soft_load_far_pointer(struct soft_cpu *cpu, const struct soft_instruction *
     }
     uint16_t selector = (uint16_t)(pointer[size] | pointer[size + 1] << 8);
     unsigned int segment = far_pointer_segment(in->decoded.operation);
-    struct x86_segment value = soft_check_segment(cpu, segment, selector);
+    struct soft_load value = soft_check_segment(cpu, segment, selector);
+    soft_mark_accessed(cpu, &value);
     soft_set_register(cpu, in->decoded.reg, size, true, offset);
     commit(cpu, segment, &value);
 }

@@ -9,13 +9,13 @@
 #define TRAPEZE_ENGINES_SOFT_SEGMENT_H
 
 #include "engines/soft/execute.h"
+#include "engines/soft/segment_load.h"
 
 /*
  * What loading `segment` (not CS) with a selector gives in the present mode, all checks done;
- * assign it to cpu->segment[segment] and call soft_mode_changed().
+ * mark it accessed, assign it to cpu->segment[segment] and call soft_mode_changed().
  */
-struct x86_segment soft_check_segment(struct soft_cpu *cpu, unsigned int segment,
-                                      uint16_t selector);
+struct soft_load soft_check_segment(struct soft_cpu *cpu, unsigned int segment, uint16_t selector);
 
 /* segment.c: the segment registers */
 soft_execute soft_mov_from_segment, soft_mov_to_segment, soft_push_segment, soft_pop_segment;

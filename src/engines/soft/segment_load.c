@@ -42,15 +42,21 @@ bool soft_fetch_high(struct soft_cpu *cpu, uint16_t selector, struct soft_descri
     return x86_descriptor_high_valid(descriptor->high);
 }
 
-struct x86_segment soft_accessed_segment(struct soft_cpu *cpu,
-                                         const struct soft_descriptor *descriptor,
-                                         uint16_t selector)
+static struct soft_load load_of(const struct soft_cpu *cpu,
+                                const struct soft_descriptor *descriptor, uint16_t selector)
 {
-    if ((descriptor->low & X86_DESCRIPTOR_ACCESSED) == 0) {
-        soft_system_update(cpu, soft_table_address(cpu, descriptor->linear + 5), 0,
-                           X86_TYPE_ACCESSED);
+    return (struct soft_load){
+        .segment = x86_segment_from_descriptor(descriptor->low | X86_DESCRIPTOR_ACCESSED, selector),
+        .type_byte = soft_table_address(cpu, descriptor->linear + 5),
+        .unmarked = (descriptor->low & X86_DESCRIPTOR_ACCESSED) == 0,
+    };
+}
+
+void soft_mark_accessed(struct soft_cpu *cpu, const struct soft_load *load)
+{
+    if (load->unmarked) {
+        soft_system_update(cpu, load->type_byte, 0, X86_TYPE_ACCESSED);
     }
-    return x86_segment_from_descriptor(descriptor->low | X86_DESCRIPTOR_ACCESSED, selector);
 }
 
 struct x86_segment soft_null_segment(uint16_t selector)
@@ -94,11 +100,11 @@ struct x86_segment soft_virtual_8086_segment(uint16_t selector)
 }
 
 /* "MOV—Move", "IF DS, ES, FS, or GS is loaded with non-NULL selector". */
-struct x86_segment soft_check_data_segment(struct soft_cpu *cpu, uint16_t selector,
-                                           unsigned int cpl, struct soft_blame blame)
+struct soft_load soft_check_data_segment(struct soft_cpu *cpu, uint16_t selector, unsigned int cpl,
+                                         struct soft_blame blame)
 {
     if (soft_selector_is_null(selector)) {
-        return soft_null_segment(selector);
+        return soft_plain_load(soft_null_segment(selector));
     }
     struct soft_descriptor descriptor;
     uint32_t error = soft_selector_error(selector, blame.external);
@@ -119,12 +125,12 @@ struct x86_segment soft_check_data_segment(struct soft_cpu *cpu, uint16_t select
     if (!x86_descriptor_present(descriptor.low)) {
         soft_raise_error(cpu, X86_VECTOR_NP, error);
     }
-    return soft_accessed_segment(cpu, &descriptor, selector);
+    return load_of(cpu, &descriptor, selector);
 }
 
 /* "MOV—Move", "IF SS is loaded"; the same list in RET, IRET, INT n, CALL and task switches. */
-struct x86_segment soft_check_stack_segment(struct soft_cpu *cpu, uint16_t selector,
-                                            unsigned int cpl, struct soft_blame blame)
+struct soft_load soft_check_stack_segment(struct soft_cpu *cpu, uint16_t selector, unsigned int cpl,
+                                          struct soft_blame blame)
 {
     if (soft_selector_is_null(selector)) {
         soft_raise_error(cpu, blame.invalid, blame.external);
@@ -142,7 +148,7 @@ struct x86_segment soft_check_stack_segment(struct soft_cpu *cpu, uint16_t selec
     if (!x86_descriptor_present(descriptor.low)) {
         soft_raise_error(cpu, X86_VECTOR_SS, error);
     }
-    return soft_accessed_segment(cpu, &descriptor, selector);
+    return load_of(cpu, &descriptor, selector);
 }
 
 void soft_check_code_offset(struct soft_cpu *cpu, const struct x86_segment *code, uint64_t offset,
@@ -154,8 +160,9 @@ void soft_check_code_offset(struct soft_cpu *cpu, const struct x86_segment *code
     }
 }
 
-struct x86_segment soft_code_segment(struct soft_cpu *cpu, const struct soft_descriptor *descriptor,
-                                     uint16_t selector, unsigned int cpl)
+struct soft_load soft_code_segment(const struct soft_cpu *cpu,
+                                   const struct soft_descriptor *descriptor, uint16_t selector,
+                                   unsigned int cpl)
 {
-    return soft_accessed_segment(cpu, descriptor, (uint16_t)((selector & ~X86_SELECTOR_RPL) | cpl));
+    return load_of(cpu, descriptor, (uint16_t)((selector & ~X86_SELECTOR_RPL) | cpl));
 }

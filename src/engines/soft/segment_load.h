@@ -1,9 +1,9 @@
 /*
  * From a selector to the hidden part of a segment register: the steps every load shares.
  *
- * Purpose: fetch a descriptor, check it, and return what the register will hold. Nothing of the
- *          CPU changes here, so that a caller can check all it loads before it commits any of it
- *          (the accessed bit in memory excepted: setting it is the last thing that may fault).
+ * Purpose: fetch a descriptor, check it, and return what the register will hold. Nothing changes
+ *          here, so that a caller can check all it loads before it commits any of it. Setting the
+ *          accessed bits in memory (soft_mark_accessed) is the last step that may fault.
  * Source:  Intel SDM volume 3, "Segment Descriptors", "Privilege Level Checking When Accessing Data
  *          Segments", "Privilege Level Checking When Loading the SS Register", "Null Segment
  *          Selector Checking", "Segment Descriptor Tables in IA-32e Mode".
@@ -19,6 +19,13 @@ struct soft_descriptor {
     uint64_t low;
     uint64_t high;   /* of a 16-byte system descriptor, else 0 */
     uint64_t linear; /* where it lies */
+};
+
+/* What a segment register will hold, checked. Assign `segment` after soft_mark_accessed. */
+struct soft_load {
+    struct x86_segment segment;
+    uint64_t type_byte; /* where the descriptor's accessed bit lies … */
+    bool unmarked;      /* … and that it is not set yet */
 };
 
 /*
@@ -62,10 +69,14 @@ bool soft_fetch_descriptor(struct soft_cpu *cpu, uint16_t selector,
  */
 bool soft_fetch_high(struct soft_cpu *cpu, uint16_t selector, struct soft_descriptor *descriptor);
 
-/* The hidden part, with the accessed bit set in memory and in the result. */
-struct x86_segment soft_accessed_segment(struct soft_cpu *cpu,
-                                         const struct soft_descriptor *descriptor,
-                                         uint16_t selector);
+/* Sets the accessed bit in the descriptor that a load came from. May raise #PF. */
+void soft_mark_accessed(struct soft_cpu *cpu, const struct soft_load *load);
+
+/* A load that needs no mark: a null selector, a paragraph. */
+static inline struct soft_load soft_plain_load(struct x86_segment segment)
+{
+    return (struct soft_load){.segment = segment};
+}
 
 /* What a null selector leaves in a register. */
 struct x86_segment soft_null_segment(uint16_t selector);
@@ -79,12 +90,12 @@ struct x86_segment soft_real_segment(const struct soft_cpu *cpu, unsigned int se
 struct x86_segment soft_virtual_8086_segment(uint16_t selector);
 
 /* Checks a load of DS, ES, FS or GS at privilege level cpl, in protected mode. */
-struct x86_segment soft_check_data_segment(struct soft_cpu *cpu, uint16_t selector,
-                                           unsigned int cpl, struct soft_blame blame);
+struct soft_load soft_check_data_segment(struct soft_cpu *cpu, uint16_t selector, unsigned int cpl,
+                                         struct soft_blame blame);
 
 /* Checks a load of SS for privilege level cpl, in protected mode; a null selector is refused. */
-struct x86_segment soft_check_stack_segment(struct soft_cpu *cpu, uint16_t selector,
-                                            unsigned int cpl, struct soft_blame blame);
+struct soft_load soft_check_stack_segment(struct soft_cpu *cpu, uint16_t selector, unsigned int cpl,
+                                          struct soft_blame blame);
 
 /*
  * True if a code segment can't be used in IA-32e mode: L and D together are reserved.
@@ -114,7 +125,8 @@ void soft_check_code_offset(struct soft_cpu *cpu, const struct x86_segment *code
                             uint32_t external);
 
 /* The hidden part of CS for a descriptor that was checked: its selector's RPL becomes cpl. */
-struct x86_segment soft_code_segment(struct soft_cpu *cpu, const struct soft_descriptor *descriptor,
-                                     uint16_t selector, unsigned int cpl);
+struct soft_load soft_code_segment(const struct soft_cpu *cpu,
+                                   const struct soft_descriptor *descriptor, uint16_t selector,
+                                   unsigned int cpl);
 
 #endif

@@ -214,8 +214,7 @@ static void load_local_table(struct soft_cpu *cpu, uint16_t selector, uint32_t e
 }
 
 /* The same table: code segment. The CPL of the new task is its selector's RPL. */
-static struct x86_segment check_task_code(struct soft_cpu *cpu, uint16_t selector,
-                                          uint32_t external)
+static struct soft_load check_task_code(struct soft_cpu *cpu, uint16_t selector, uint32_t external)
 {
     struct soft_descriptor descriptor;
     uint32_t error = soft_selector_error(selector, external);
@@ -234,6 +233,14 @@ static struct x86_segment check_task_code(struct soft_cpu *cpu, uint16_t selecto
     return soft_code_segment(cpu, &descriptor, selector, rpl);
 }
 
+static void load_task_segment(struct soft_cpu *cpu, unsigned int segment,
+                              const struct soft_load *load)
+{
+    soft_mark_accessed(cpu, load);
+    cpu->segment[segment] = load->segment;
+    soft_mode_changed(cpu);
+}
+
 /* Faults from here on are the new task's. */
 static void load_task_segments(struct soft_cpu *cpu, const struct task_image *image,
                                uint32_t external)
@@ -245,14 +252,14 @@ static void load_task_segments(struct soft_cpu *cpu, const struct task_image *im
         return;
     }
     unsigned int cpl = soft_selector_rpl(image->segments[X86_CS]);
-    cpu->segment[X86_CS] = check_task_code(cpu, image->segments[X86_CS], external);
-    soft_mode_changed(cpu);
-    cpu->segment[X86_SS] = soft_check_stack_segment(cpu, image->segments[X86_SS], cpl, blame);
-    soft_mode_changed(cpu);
+    struct soft_load code = check_task_code(cpu, image->segments[X86_CS], external);
+    load_task_segment(cpu, X86_CS, &code);
+    struct soft_load stack = soft_check_stack_segment(cpu, image->segments[X86_SS], cpl, blame);
+    load_task_segment(cpu, X86_SS, &stack);
     for (unsigned int i = 0; i < sizeof data_segments / sizeof data_segments[0]; i++) {
         unsigned int segment = data_segments[i];
-        cpu->segment[segment] = soft_check_data_segment(cpu, image->segments[segment], cpl, blame);
-        soft_mode_changed(cpu);
+        struct soft_load data = soft_check_data_segment(cpu, image->segments[segment], cpl, blame);
+        load_task_segment(cpu, segment, &data);
     }
 }
 

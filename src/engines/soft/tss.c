@@ -31,8 +31,8 @@ struct soft_stack soft_tss_inner_stack(struct soft_cpu *cpu, unsigned int level,
     uint64_t rsp = soft_tss_read(cpu, offset, size);
     uint16_t selector = (uint16_t)soft_tss_read(cpu, offset + size, 2);
     struct soft_blame blame = {X86_VECTOR_TS, external};
-    struct x86_segment segment = soft_check_stack_segment(cpu, selector, level, blame);
-    return soft_inner_stack(&segment, rsp, level, false, external);
+    struct soft_load load = soft_check_stack_segment(cpu, selector, level, blame);
+    return soft_inner_stack(&load, rsp, level, false, external);
 }
 
 struct soft_stack soft_tss_inner_stack64(struct soft_cpu *cpu, unsigned int level, unsigned int ist,
@@ -41,8 +41,8 @@ struct soft_stack soft_tss_inner_stack64(struct soft_cpu *cpu, unsigned int leve
     unsigned int offset = ist != 0 ? TSS64_IST1 + 8 * (ist - 1) : TSS64_RSP0 + 8 * level;
     check_limit(cpu, offset + 7, external);
     uint64_t rsp = soft_tss_read(cpu, offset, 8);
-    struct x86_segment segment = soft_null_stack((uint16_t)level, level);
-    struct soft_stack stack = soft_inner_stack(&segment, rsp, level, true, external);
+    struct soft_load load = soft_plain_load(soft_null_stack((uint16_t)level, level));
+    struct soft_stack stack = soft_inner_stack(&load, rsp, level, true, external);
     stack.selected = false;
     if (!soft_canonical(cpu, rsp)) {
         soft_raise_error(cpu, X86_VECTOR_SS, external);
