@@ -163,6 +163,8 @@ static void test_modes(void)
     for (size_t i = 0; i < sizeof(not_64) / sizeof(not_64[0]); i++) {
         CHECK_EQUAL(operation_of(X86_DECODE_64, not_64[i]), X86_OP_INVALID);
     }
+    /* With REX.W a far pointer has no size at all; a sanitizer once saw a shift by 64. */
+    CHECK_EQUAL(operation_of(X86_DECODE_64, "48 9a 00 00 00 00 00 00"), X86_OP_INVALID);
     CHECK_EQUAL(operation_of(X86_DECODE_32, "0f 01 f8"), X86_OP_INVALID); /* SWAPGS */
     CHECK_EQUAL(operation_of(X86_DECODE_64, "8e c8"), X86_OP_INVALID);    /* MOV CS */
     CHECK_EQUAL(operation_of(X86_DECODE_64, "8c f0"), X86_OP_INVALID);

@@ -45,11 +45,14 @@ static const uint8_t mandatory_bytes[4] = {0, 0x66, 0xf3, 0xf2};
 #define NO_SEGMENT 0xff
 
 struct decoder {
-    const uint8_t *start, *next, *end;
+    const uint8_t *start, *next;
+    const uint8_t *end;       /* of what may belong to the instruction */
+    const uint8_t *available; /* end of what may be read */
     enum x86_decode_mode mode;
     uint8_t rex;     /* 0, or the prefix; with VEX: its R, X, B and W in the same places */
     uint8_t repeat;  /* 0, F2 or F3 */
     uint8_t segment; /* of the override in force, or NO_SEGMENT */
+    uint16_t flags;  /* X86_INSTRUCTION_… that prefixes set */
     bool operand_prefix, address_prefix, lock;
     bool vex;
     uint8_t pp; /* enum mandatory */
@@ -79,21 +82,27 @@ static bool read_prefixes(struct decoder *decoder)
         switch (class) {
         case PREFIX_OPERAND:
             decoder->operand_prefix = true;
+            decoder->flags |= X86_INSTRUCTION_66;
             break;
         case PREFIX_ADDRESS:
             decoder->address_prefix = true;
             break;
         case PREFIX_LOCK:
             decoder->lock = true;
+            decoder->flags |= X86_INSTRUCTION_LOCK;
             break;
         case PREFIX_REPEAT:
             decoder->repeat = byte;
+            decoder->flags &= (uint16_t) ~(X86_INSTRUCTION_REP | X86_INSTRUCTION_REPNE);
+            decoder->flags |= byte == 0xf3 ? X86_INSTRUCTION_REP : X86_INSTRUCTION_REPNE;
             break;
         case PREFIX_SEGMENT:
             if (byte >= 0x64) {
                 decoder->segment = (uint8_t)(byte - 0x64 + X86_FS);
+                decoder->flags |= X86_INSTRUCTION_OVERRIDE;
             } else if (decoder->mode != X86_DECODE_64) {
-                decoder->segment = (uint8_t)((byte >> 3) & 3);
+                decoder->segment = (byte >> 3) & 3;
+                decoder->flags |= X86_INSTRUCTION_OVERRIDE;
             }
             break;
         default:
@@ -135,6 +144,7 @@ static enum x86_decode_result read_vex(struct decoder *decoder, uint8_t first)
     decoder->rex = rex;
     decoder->pp = last & 3;
     decoder->vector_256 = (last >> 2) & 1;
+    decoder->flags |= decoder->pp == PP_66 ? X86_INSTRUCTION_66 : 0;
     decoder->map = map;
     decoder->opcode = decoder->next[size - 1];
     decoder->next += size;
@@ -315,95 +325,68 @@ static uint8_t memory_size(const struct x86_opcode *row, const struct x86_instru
     }
 }
 
-static int64_t read_signed(const uint8_t *bytes, size_t size)
+/* Little-endian bytes, 1 to 8 of them; without a branch on the size if there are 8 to read. */
+static uint64_t read_bytes(const struct decoder *decoder, const uint8_t *bytes, size_t size)
 {
-    int8_t byte;
-    int16_t word;
-    int32_t doubleword;
-    int64_t quadword;
+    uint64_t value = 0;
 
-    switch (size) {
-    case 1:
-        memcpy(&byte, bytes, sizeof byte);
-        return byte;
-    case 2:
-        memcpy(&word, bytes, sizeof word);
-        return word;
-    case 4:
-        memcpy(&doubleword, bytes, sizeof doubleword);
-        return doubleword;
-    default:
-        memcpy(&quadword, bytes, sizeof quadword);
-        return quadword;
+    if (decoder->available - bytes >= 8) {
+        memcpy(&value, bytes, sizeof(value));
+        return value & (~UINT64_C(0) >> (64 - size * 8));
     }
+    for (size_t i = 0; i < size; i++) {
+        value |= (uint64_t)bytes[i] << (i * 8);
+    }
+    return value;
 }
 
-static int64_t read_unsigned(const uint8_t *bytes, size_t size)
+static int64_t sign_extend(uint64_t value, size_t size)
 {
-    int64_t value = read_signed(bytes, size);
-    return size == 8 ? value : (int64_t)((uint64_t)value & ((UINT64_C(1) << (size * 8)) - 1));
+    unsigned int unused = (unsigned int)(64 - size * 8);
+    return (int64_t)(value << unused) >> unused;
 }
+
+/* The bytes of an immediate by operand size (for moffs by address size), and what follows it. */
+struct immediate_form {
+    uint8_t size[9];
+    uint8_t extra;
+    bool is_signed;
+};
+
+static const struct immediate_form immediate_forms[] = {
+    [IMMEDIATE_8] = {{[1] = 1, [2] = 1, [4] = 1, [8] = 1}, 0, false},
+    [IMMEDIATE_8_SIGNED] = {{[1] = 1, [2] = 1, [4] = 1, [8] = 1}, 0, true},
+    [IMMEDIATE_16] = {{[2] = 2, [4] = 2, [8] = 2}, 0, false},
+    [IMMEDIATE_Z] = {{[2] = 2, [4] = 4, [8] = 4}, 0, true},
+    [IMMEDIATE_V] = {{[2] = 2, [4] = 4, [8] = 8}, 0, true},
+    [IMMEDIATE_ENTER] = {{[2] = 2, [4] = 2, [8] = 2}, 1, false},
+    [IMMEDIATE_FAR] = {{[2] = 2, [4] = 4, [8] = 4}, 2, false},
+    [IMMEDIATE_MOFFS] = {{[2] = 2, [4] = 4, [8] = 8}, 0, false},
+    [IMMEDIATE_TWO_BYTES] = {{[4] = 1, [8] = 1}, 1, false},
+};
 
 /* Reads the immediate that the row asks for; false if the bytes end before. */
 static bool read_immediate(struct decoder *decoder, const struct x86_opcode *row,
                            struct x86_instruction *instruction)
 {
-    size_t size, extra = 0;
-    bool is_signed = true;
-    uint8_t operand_size = instruction->operand_size;
-
-    switch ((enum x86_immediate_rule)row->immediate) {
-    case IMMEDIATE_NONE:
+    if (row->immediate == IMMEDIATE_NONE) {
         return true;
-    case IMMEDIATE_8_SIGNED:
-        size = 1;
-        break;
-    case IMMEDIATE_8:
-        size = 1;
-        is_signed = false;
-        break;
-    case IMMEDIATE_16:
-        size = 2;
-        is_signed = false;
-        break;
-    case IMMEDIATE_Z:
-        size = operand_size == 2 ? 2 : 4;
-        break;
-    case IMMEDIATE_V:
-        size = operand_size;
-        break;
-    case IMMEDIATE_ENTER:
-        size = 2;
-        extra = 1;
-        is_signed = false;
-        break;
-    case IMMEDIATE_FAR:
-        size = operand_size == 2 ? 2 : 4;
-        extra = 2;
-        is_signed = false;
-        break;
-    case IMMEDIATE_MOFFS:
-        size = instruction->address_size;
-        is_signed = false;
-        break;
-    default: /* IMMEDIATE_TWO_BYTES */
-        size = 1;
-        extra = 1;
-        is_signed = false;
-        break;
     }
-
+    const struct immediate_form *form = &immediate_forms[row->immediate];
     const uint8_t *bytes = decoder->next;
-    if (bytes_left(decoder) < size + extra) {
+    size_t size = form->size[row->immediate == IMMEDIATE_MOFFS ? instruction->address_size
+                                                               : instruction->operand_size];
+    if (bytes_left(decoder) < size + form->extra) {
         return false;
     }
-    decoder->next += size + extra;
-    instruction->immediate = is_signed ? read_signed(bytes, size) : read_unsigned(bytes, size);
+    decoder->next += size + form->extra;
+    uint64_t value = read_bytes(decoder, bytes, size);
+    instruction->immediate = form->is_signed ? sign_extend(value, size) : (int64_t)value;
     instruction->immediate_size = (uint8_t)size;
-    if (extra != 0) {
-        instruction->immediate2 = (uint16_t)read_unsigned(bytes + size, extra);
+    if (form->extra != 0) {
+        instruction->immediate2 = (uint16_t)read_bytes(decoder, bytes + size, form->extra);
         /* The selector of a far pointer is not counted, the second byte of the others is. */
-        instruction->immediate_size = (uint8_t)(extra == 2 ? size : size + extra);
+        instruction->immediate_size = (uint8_t)(form->extra == 2 ? size : size + form->extra);
     }
     return true;
 }
@@ -420,7 +403,6 @@ static bool read_modrm(struct decoder *decoder, const struct x86_opcode *row,
     instruction->mod = modrm >> 6;
     instruction->reg = (uint8_t)(((modrm >> 3) & 7) | (decoder->rex & REX_R ? 8 : 0));
     instruction->rm = (uint8_t)((modrm & 7) | (decoder->rex & REX_B ? 8 : 0));
-    instruction->flags |= X86_INSTRUCTION_MODRM;
     if (row->rules & RULE_IGNORE_MOD) {
         instruction->mod = 3;
     }
@@ -515,17 +497,10 @@ static bool choose_form(const struct decoder *decoder, const struct x86_opcode *
 
 static uint16_t flags_of(const struct decoder *decoder, const struct x86_opcode *row)
 {
-    uint32_t flags = 0;
-    flags |= decoder->lock ? X86_INSTRUCTION_LOCK : 0;
-    flags |= decoder->repeat == 0xf3 ? X86_INSTRUCTION_REP : 0;
-    flags |= decoder->repeat == 0xf2 ? X86_INSTRUCTION_REPNE : 0;
-    flags |= decoder->rex != 0 && !decoder->vex ? X86_INSTRUCTION_REX : 0;
+    uint32_t flags = decoder->flags;
+    flags |= row->rules & (RULE_MODRM | RULE_BRANCH | RULE_RELATIVE);
+    flags |= decoder->rex & 0x40 ? X86_INSTRUCTION_REX : 0; /* not with VEX */
     flags |= decoder->rex & REX_W ? X86_INSTRUCTION_W : 0;
-    flags |= decoder->segment != NO_SEGMENT ? X86_INSTRUCTION_OVERRIDE : 0;
-    flags |=
-        decoder->operand_prefix || (decoder->vex && decoder->pp == PP_66) ? X86_INSTRUCTION_66 : 0;
-    flags |= row->rules & RULE_BRANCH ? X86_INSTRUCTION_BRANCH : 0;
-    flags |= row->rules & RULE_RELATIVE ? X86_INSTRUCTION_RELATIVE : 0;
     flags |= row->size == SIZE_NEAR && decoder->mode == X86_DECODE_64 ? X86_INSTRUCTION_NO_66 : 0;
     return (uint16_t)flags;
 }
@@ -602,6 +577,7 @@ enum x86_decode_result x86_decode(enum x86_decode_mode mode, const uint8_t *byte
         .start = bytes,
         .next = bytes,
         .end = bytes + (available < X86_INSTRUCTION_MAX ? available : X86_INSTRUCTION_MAX),
+        .available = bytes + available,
         .mode = mode,
         .segment = NO_SEGMENT,
     };

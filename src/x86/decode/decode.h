@@ -36,12 +36,13 @@ enum x86_encoding { X86_ENCODING_LEGACY, X86_ENCODING_VEX };
 #define X86_REGISTER_RIP  17 /* base only: the address of the next instruction */
 
 /* Bits of x86_instruction.flags. */
-#define X86_INSTRUCTION_LOCK   (1u << 0) /* F0 was there, and the instruction allows it */
-#define X86_INSTRUCTION_REP    (1u << 1) /* F3 was there (REP, REPE, XRELEASE, PAUSE …) */
-#define X86_INSTRUCTION_REPNE  (1u << 2) /* F2 was there */
-#define X86_INSTRUCTION_MODRM  (1u << 3) /* has a ModRM byte */
-#define X86_INSTRUCTION_MEMORY (1u << 4) /* has a ModRM memory operand: base … displacement hold \
-                                          */
+#define X86_INSTRUCTION_LOCK  (1u << 0) /* F0 was there, and the instruction allows it */
+#define X86_INSTRUCTION_REP   (1u << 1) /* F3 was there (REP, REPE, XRELEASE, PAUSE …) */
+#define X86_INSTRUCTION_REPNE (1u << 2) /* F2 was there */
+#define X86_INSTRUCTION_MODRM (1u << 3) /* has a ModRM byte */
+#define X86_INSTRUCTION_MEMORY                                                                     \
+    (1u << 4) /* has a ModRM memory operand: base … displacement hold                            \
+               */
 #define X86_INSTRUCTION_REX      (1u << 5)  /* any REX prefix: byte registers 4..7 are SPL..DIL */
 #define X86_INSTRUCTION_W        (1u << 6)  /* REX.W or VEX.W */
 #define X86_INSTRUCTION_OVERRIDE (1u << 7)  /* a segment prefix is in force */
@@ -51,8 +52,9 @@ enum x86_encoding { X86_ENCODING_LEGACY, X86_ENCODING_VEX };
 #define X86_INSTRUCTION_NO_66    (1u << 11) /* 64-bit mode forces this near branch to 64 bits */
 
 /*
- * How the operands of a vector, MMX or GPR-from-VEX instruction sit in its fields; zero for the
- * others. What a thunk that runs the instruction natively needs, and no more.
+ * How the operands of a vector, MMX or GPR-from-VEX instruction sit in its fields; what a thunk
+ * that runs the instruction natively needs, and no more. x87 instructions and those that save and
+ * restore state have MEMORY_READ, MEMORY_WRITE and FLAGS only; the others have zero.
  */
 #define X86_SHAPE_REG_GPR      (1u << 0) /* ModRM.reg names a general register */
 #define X86_SHAPE_RM_GPR       (1u << 1) /* ModRM.rm, when mod = 3, names a general register */
@@ -81,29 +83,33 @@ struct x86_instruction {
     uint16_t shape;   /* X86_SHAPE_… */
 
     uint8_t operand_size;  /* 1, 2, 4 or 8 bytes: the integer operand's size after all rules
-                              (default 64, forced 64, byte opcodes have 1) */
+                              (default 64, forced 64, byte opcodes have 1); the source's for
+                              CRC32, the destination's for MOVZX and MOVSX; of a vector
+                              instruction that of its general register */
     uint8_t address_size;  /* 2, 4 or 8 bytes */
     uint8_t memory_size;   /* bytes that the ModRM memory operand covers, 0 for LEA, INVLPG … or
                               where it depends on state (FXSAVE, XSAVE, FNSAVE: 0) */
-    uint8_t vector_length; /* 0, 16 or 32 bytes for vector operations */
+    uint8_t vector_length; /* 0, 16 or 32 bytes for vector operations; 16 for scalar ones */
     uint8_t feature;       /* enum x86_feature that CPUID must show for it, 0 for the base set */
     uint8_t mandatory_prefix; /* 0, 0x66, 0xF2, 0xF3 where it selects the instruction (VEX.pp) */
 
-    uint8_t modrm;       /* the raw byte */
-    uint8_t mod;         /* 0..3 */
-    uint8_t reg;         /* ModRM.reg with REX.R/VEX.R; also the register of opcodes like PUSH r */
-    uint8_t rm;          /* ModRM.rm with REX.B/VEX.B, meaningful when mod = 3 */
-    uint8_t vvvv;        /* VEX.vvvv, already inverted to the register number */
-    uint8_t base, index; /* 0..15, X86_REGISTER_NONE, or RIP (base); 16-bit forms included */
-    uint8_t scale;       /* shift count 0..3 */
-    uint8_t segment;     /* effective segment of the memory or string source operand */
-    uint8_t condition;   /* low four bits of the opcode for Jcc, SETcc, CMOVcc */
-    uint8_t immediate_size;    /* bytes of the immediate as encoded: 0, 1, 2, 4, 8 (3 for ENTER) */
+    uint8_t modrm;             /* the raw byte */
+    uint8_t mod;               /* 0..3 */
+    uint8_t reg;               /* ModRM.reg with REX.R/VEX.R (not where it names a segment or an MMX
+                                  register); also the register of opcodes like PUSH r */
+    uint8_t rm;                /* ModRM.rm with REX.B/VEX.B, meaningful when mod = 3 */
+    uint8_t vvvv;              /* VEX.vvvv, already inverted to the register number */
+    uint8_t base, index;       /* 0..15, X86_REGISTER_NONE, or RIP (base); 16-bit forms included */
+    uint8_t scale;             /* shift count 0..3 */
+    uint8_t segment;           /* effective segment of the memory or string source operand */
+    uint8_t condition;         /* low four bits of the opcode for Jcc, SETcc, CMOVcc */
+    uint8_t immediate_size;    /* bytes of the immediate as encoded: 0, 1, 2, 4, 8 (3 for ENTER, 2
+                                  for EXTRQ and INSERTQ; of a far pointer the offset's alone) */
     uint8_t displacement_size; /* bytes of the displacement as encoded */
     uint8_t opcode_offset;     /* where the opcode byte stands, from the first byte */
     int32_t displacement;      /* sign-extended; MOV moffs keeps its 64-bit address in immediate */
     int64_t immediate;         /* sign-extended as the instruction does it; relative distance too */
-    uint16_t immediate2;       /* selector of a far pointer, level of ENTER */
+    uint16_t immediate2;       /* selector of a far pointer, level of ENTER, second byte of EXTRQ */
 };
 
 /*

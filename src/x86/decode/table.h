@@ -76,17 +76,18 @@ enum x86_select {
     SELECT_NOP     /* opcode 90: 0 with REX.B, 1 without, 2 with F3 */
 };
 
-#define RULE_MODRM       (1u << 0)
-#define RULE_LOCK        (1u << 1) /* LOCK is allowed on the memory form */
-#define RULE_NOT_64      (1u << 2) /* #UD in 64-bit mode */
-#define RULE_ONLY_64     (1u << 3) /* #UD elsewhere */
+/* Those with a twin among the instruction's flags have its bit. */
+#define RULE_MODRM       X86_INSTRUCTION_MODRM
+#define RULE_LOCK        (1u << 0) /* LOCK is allowed on the memory form */
+#define RULE_NOT_64      (1u << 1) /* #UD in 64-bit mode */
+#define RULE_ONLY_64     (1u << 2) /* #UD elsewhere */
 #define RULE_MEMORY      (1u << 4) /* mod = 3 is #UD */
 #define RULE_REGISTER    (1u << 5) /* mod = 0, 1, 2 is #UD */
-#define RULE_BRANCH      (1u << 6)
-#define RULE_RELATIVE    (1u << 7)
-#define RULE_OPCODE_REG  (1u << 8)  /* the opcode's low three bits are a register */
-#define RULE_IGNORE_MOD  (1u << 9)  /* mod counts as 3: MOV CR and DR */
-#define RULE_VEX_ONLY    (1u << 10) /* no legacy form */
+#define RULE_BRANCH      X86_INSTRUCTION_BRANCH
+#define RULE_RELATIVE    X86_INSTRUCTION_RELATIVE
+#define RULE_OPCODE_REG  (1u << 6)  /* the opcode's low three bits are a register */
+#define RULE_IGNORE_MOD  (1u << 7)  /* mod counts as 3: MOV CR and DR */
+#define RULE_VEX_ONLY    (1u << 8)  /* no legacy form */
 #define RULE_W0          (1u << 11) /* VEX.W must be 0 */
 #define RULE_W1          (1u << 12) /* VEX.W must be 1 */
 #define RULE_SCALAR      (1u << 13) /* VEX.L is ignored, the vector length is 16 */
