@@ -8,18 +8,6 @@
 #define LEAF_EXTENDED   0x80000000u
 #define RANGE_MASK      0xc0000000u
 
-struct cpuid_entry *cpuid_find(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
-{
-    for (unsigned int i = 0; i < table->count; i++) {
-        struct cpuid_entry *entry = &table->entries[i];
-        if (entry->leaf == leaf && (!entry->has_subleaf || entry->subleaf == subleaf)) {
-            return entry;
-        }
-    }
-    return NULL;
-}
-
-/* The same for those who only look. */
 static const struct cpuid_entry *find(const struct cpuid_table *table, uint32_t leaf,
                                       uint32_t subleaf)
 {
@@ -30,6 +18,12 @@ static const struct cpuid_entry *find(const struct cpuid_table *table, uint32_t 
         }
     }
     return NULL;
+}
+
+struct cpuid_entry *cpuid_find(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
+{
+    /* The table is the caller's to change, so the entry is. */
+    return (struct cpuid_entry *)(uintptr_t)find(table, leaf, subleaf);
 }
 
 bool cpuid_set(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf, bool has_subleaf,

@@ -36,13 +36,11 @@ enum x86_encoding { X86_ENCODING_LEGACY, X86_ENCODING_VEX };
 #define X86_REGISTER_RIP  17 /* base only: the address of the next instruction */
 
 /* Bits of x86_instruction.flags. */
-#define X86_INSTRUCTION_LOCK  (1u << 0) /* F0 was there, and the instruction allows it */
-#define X86_INSTRUCTION_REP   (1u << 1) /* F3 was there (REP, REPE, XRELEASE, PAUSE …) */
-#define X86_INSTRUCTION_REPNE (1u << 2) /* F2 was there */
-#define X86_INSTRUCTION_MODRM (1u << 3) /* has a ModRM byte */
-#define X86_INSTRUCTION_MEMORY                                                                     \
-    (1u << 4) /* has a ModRM memory operand: base … displacement hold                            \
-               */
+#define X86_INSTRUCTION_LOCK     (1u << 0)  /* F0 was there, and the instruction allows it */
+#define X86_INSTRUCTION_REP      (1u << 1)  /* F3 was there (REP, REPE, XRELEASE, PAUSE …) */
+#define X86_INSTRUCTION_REPNE    (1u << 2)  /* F2 was there */
+#define X86_INSTRUCTION_MODRM    (1u << 3)  /* has a ModRM byte */
+#define X86_INSTRUCTION_MEMORY   (1u << 4)  /* has a ModRM memory operand: base and so on hold */
 #define X86_INSTRUCTION_REX      (1u << 5)  /* any REX prefix: byte registers 4..7 are SPL..DIL */
 #define X86_INSTRUCTION_W        (1u << 6)  /* REX.W or VEX.W */
 #define X86_INSTRUCTION_OVERRIDE (1u << 7)  /* a segment prefix is in force */
