@@ -53,7 +53,26 @@ static void test_features(void)
     }
 }
 
-/* Every feature but the base set has a place; the host knows the ones of x86-64. */
+/* Every feature has a place: a table of ones shows all, and each needs just one bit of it. */
+static void test_all_features(void)
+{
+    static const uint32_t places[][2] = {{1, 0}, {7, 0}, {7, 1}, {0xd, 1}, {0x80000001, 0}};
+    const struct cpuid_registers ones = {~0u, ~0u, ~0u, ~0u};
+
+    for (int feature = 1; feature < X86_FEATURE_COUNT; feature++) {
+        unsigned int shown = 0;
+        for (unsigned int place = 0; place < 5; place++) {
+            struct cpuid_table table = {0};
+            cpuid_set(&table, 0, 0, false, (struct cpuid_registers){.eax = 0xd});
+            cpuid_set(&table, 0x80000000, 0, false, (struct cpuid_registers){.eax = 0x80000001});
+            cpuid_set(&table, places[place][0], places[place][1], true, ones);
+            shown += cpuid_has(&table, (enum x86_feature)feature);
+        }
+        CHECK_EQUAL(shown, 1);
+    }
+}
+
+/* The host knows the features of x86-64. */
 static void test_host(void)
 {
     struct cpuid_table table = {0};
@@ -110,6 +129,7 @@ int main(void)
 {
     test_answers();
     test_features();
+    test_all_features();
     test_host();
     test_full_table();
     test_reset_and_init();
