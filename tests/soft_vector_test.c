@@ -9,8 +9,8 @@
 #include "engines/soft/memory.h"
 #include "engines/soft/thunk.h"
 #include "engines/soft/xsave_area.h"
-#include "soft_vector_fake.h"
 #include "soft_native.h"
+#include "soft_vector_fake.h"
 
 #define WINDOW 256u /* bytes of memory that are compared */
 
@@ -505,6 +505,64 @@ static void test_mmio(void)
     CHECK_EQUAL(fake.memory[FAKE_MMIO], 0x66);
 }
 
+/*
+ * Every form there is, with every immediate: that thunks fit their buffer and all of them the
+ * arena is what lets the cache do without eviction.
+ */
+static unsigned int add_forms(const uint8_t *bytes, size_t length, unsigned int modrm_at)
+{
+    struct soft_instruction in;
+    uint8_t copy[15] = {0};
+    unsigned int missing = 0;
+    memcpy(copy, bytes, length);
+    for (unsigned int modrm = 0; modrm < 16; modrm++) { /* each reg, memory and register */
+        copy[modrm_at] = (uint8_t)((modrm & 7) << 3 | (modrm < 8 ? 3 : 0xc1));
+        if (!fake_decode(copy, sizeof(copy), &in)) {
+            continue;
+        }
+        unsigned int count = in.decoded.immediate_size == 1 ? 256 : 1;
+        for (unsigned int immediate = 0; in.thunk != NULL && immediate < count; immediate++) {
+            copy[modrm_at + 1] = (uint8_t)immediate;
+            fake_decode(copy, sizeof(copy), &in);
+            missing += in.thunk == NULL;
+        }
+    }
+    return missing;
+}
+
+static void test_all_forms(void)
+{
+    static const uint8_t prefixes[] = {0x66, 0xf3, 0xf2};
+    unsigned int missing = 0;
+    for (unsigned int i = 0; i < 3 * 256 * 16; i++) {
+        unsigned int opcode = i & 255, pp = i >> 8 & 3, w = i >> 10 & 1, l = i >> 11 & 1;
+        unsigned int map = 1 + (i >> 12), n = 0;
+        uint8_t bytes[15] = {0};
+        if (l == 0 && !(map == 1 && (opcode == 0x38 || opcode == 0x3a))) {
+            if (pp != 0) {
+                bytes[n++] = prefixes[pp - 1];
+            }
+            bytes[n++] = (uint8_t)(0x40 | w << 3);
+            bytes[n++] = 0x0f;
+            if (map != 1) {
+                bytes[n++] = map == 2 ? 0x38 : 0x3a;
+            }
+            bytes[n++] = (uint8_t)opcode;
+            missing += add_forms(bytes, n, n);
+        }
+        for (unsigned int vvvv = 0; vvvv < 2; vvvv++) { /* 1111B where there is no operand */
+            const uint8_t vex[] = {0xc4, (uint8_t)(0xe0 | map),
+                                   (uint8_t)(w << 7 | (vvvv ? 0x78 : 0) | l << 2 | pp),
+                                   (uint8_t)opcode};
+            missing += add_forms(vex, sizeof(vex), sizeof(vex));
+        }
+    }
+    size_t used = code_memory_used(thunk_cache_memory(fake.thunks));
+    printf("thunks: %zu KiB for all forms\n", used / 1024);
+    CHECK_EQUAL(missing, 0);
+    CHECK(used > 1024 * 1024 && used < 14 * 1024 * 1024);
+}
+
 static void test_code_memory(void)
 {
     struct code_memory *memory;
@@ -527,6 +585,7 @@ int main(void)
     native_setup();
     fake_setup();
     test_code_memory();
+    test_all_forms();
     test_against_host();
     test_availability();
     test_alignment();

@@ -109,7 +109,9 @@ static const void *look_up(struct thunk_cache *cache, const struct thunk_form *f
     if (code == NULL && (cache->count < cache->capacity / 2 || grow(cache))) {
         struct thunk_code emitted;
         thunk_emit(form, &emitted);
-        code = code_memory_add(cache->memory, emitted.bytes, emitted.length);
+        if (emitted.length < THUNK_CODE_MAX) { /* else it did not fit: none is that long */
+            code = code_memory_add(cache->memory, emitted.bytes, emitted.length);
+        }
         if (code != NULL) {
             *find(cache->entries, cache->capacity, form) = (struct cache_entry){*form, code};
             cache->count++;

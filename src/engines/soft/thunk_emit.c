@@ -128,7 +128,7 @@ struct thunk_form thunk_form_of_x87(uint8_t opcode, uint8_t modrm)
 
 static void byte(struct thunk_code *code, unsigned int value)
 {
-    /* the longest thunk is known to fit: the tests emit every form */
+    /* a full buffer is refused by the cache; the tests emit every form */
     if (code->length < THUNK_CODE_MAX) {
         code->bytes[code->length++] = (uint8_t)value;
     }

@@ -1,6 +1,7 @@
 /*
  * The commonest vector instructions, without a thunk: loads, stores and register moves of whole
- * registers and of eight bytes, and the bitwise logic that clears and combines registers.
+ * registers and of four and eight bytes. For anything with arithmetic in it, were it only PXOR, a
+ * thunk is as fast (3.6 ns measured).
  */
 #include <string.h>
 
@@ -95,26 +96,6 @@ static inline void store_low(struct soft_cpu *cpu, const struct soft_instruction
     }
 }
 
-enum logic { LOGIC_AND, LOGIC_OR, LOGIC_XOR };
-
-static inline void bitwise(struct soft_cpu *cpu, const struct soft_instruction *in, enum kind kind,
-                           enum logic logic)
-{
-    require(cpu, kind);
-    uint64_t a[4], b[4];
-    unsigned int first = kind == LEGACY ? in->decoded.reg : in->decoded.vvvv;
-    if (soft_is_memory(in)) {
-        soft_read_bytes(cpu, soft_vector_linear(cpu, in, SOFT_READ), b, bytes_of(kind));
-    } else {
-        memcpy(b, cpu->fpu->ymm[in->decoded.rm], bytes_of(kind));
-    }
-    memcpy(a, cpu->fpu->ymm[first], bytes_of(kind));
-    for (unsigned int i = 0; i < bytes_of(kind) / 8; i++) {
-        a[i] = logic == LOGIC_AND ? a[i] & b[i] : logic == LOGIC_OR ? a[i] | b[i] : a[i] ^ b[i];
-    }
-    put(cpu, in->decoded.reg, (const uint8_t *)a, kind);
-}
-
 /* The functions that have addresses: one a kind. */
 #define STAMP(name, ...)                                                                           \
     static void name##_legacy(struct soft_cpu *cpu, const struct soft_instruction *in)             \
@@ -139,9 +120,6 @@ static inline void bitwise(struct soft_cpu *cpu, const struct soft_instruction *
 
 STAMP(load, load(cpu, in, kind))
 STAMP(store, store(cpu, in, kind))
-STAMP(bitwise_and, bitwise(cpu, in, kind, LOGIC_AND))
-STAMP(bitwise_or, bitwise(cpu, in, kind, LOGIC_OR))
-STAMP(bitwise_xor, bitwise(cpu, in, kind, LOGIC_XOR))
 STAMP(load_quad, load_low(cpu, in, kind, 8, false))
 STAMP(store_quad, store_low(cpu, in, kind, 8, false))
 STAMP(load_double_gpr, load_low(cpu, in, kind, 4, true))
@@ -173,15 +151,6 @@ static const struct move_entry moves[] = {
     {0x2b, 0x00, true, -1, STAMPED(store)},            /* MOVNTPS */
     {0x2b, 0x66, true, -1, STAMPED(store)},            /* MOVNTPD */
     {0xe7, 0x66, true, -1, STAMPED(store)},            /* MOVNTDQ */
-    {0x54, 0x00, true, -1, STAMPED(bitwise_and)},      /* ANDPS */
-    {0x54, 0x66, true, -1, STAMPED(bitwise_and)},      /* ANDPD */
-    {0xdb, 0x66, true, -1, STAMPED(bitwise_and)},      /* PAND */
-    {0x56, 0x00, true, -1, STAMPED(bitwise_or)},       /* ORPS */
-    {0x56, 0x66, true, -1, STAMPED(bitwise_or)},       /* ORPD */
-    {0xeb, 0x66, true, -1, STAMPED(bitwise_or)},       /* POR */
-    {0x57, 0x00, true, -1, STAMPED(bitwise_xor)},      /* XORPS */
-    {0x57, 0x66, true, -1, STAMPED(bitwise_xor)},      /* XORPD */
-    {0xef, 0x66, true, -1, STAMPED(bitwise_xor)},      /* PXOR */
     {0x7e, 0xf3, false, -1, STAMPED(load_quad)},       /* MOVQ xmm, xmm/m64 */
     {0xd6, 0x66, false, -1, STAMPED(store_quad)},      /* MOVQ xmm/m64, xmm */
     {0x6e, 0x66, false, 0, STAMPED(load_double_gpr)},  /* MOVD xmm, r/m32 */
