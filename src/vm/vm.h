@@ -7,7 +7,8 @@
  *
  * Locks: vm->device_lock guards every device, both buses and the timers. It is taken by the run
  * loop around bus_serve, by the event thread around timers and backend events, and by the
- * interrupt_source functions. Devices never take it themselves.
+ * interrupt_source functions. Devices never take it themselves. vm->lock is taken for moments by
+ * vm_stop and vm_signal_*, which devices call: device_lock first, then vm->lock, never the reverse.
  */
 #ifndef TRAPEZE_VM_VM_H
 #define TRAPEZE_VM_VM_H

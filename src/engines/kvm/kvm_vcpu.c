@@ -33,6 +33,22 @@ static int set_cpuid(struct engine_vcpu *vcpu, const struct cpuid_table *table, 
                     : 0;
 }
 
+/*
+ * The kernel looks interrupt destinations up in a table that it last built while this vCPU was
+ * not in its list yet: an INIT sent before any LAPIC changes would be lost. Writing the LAPIC
+ * back as it is rebuilds the table.
+ */
+static int announce_lapic(struct engine_vcpu *vcpu, struct error *error)
+{
+    struct kvm_lapic_state lapic;
+    int code = kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &lapic);
+    if (code >= 0) {
+        code = kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
+    }
+    return code < 0 ? error_set_errno(error, code, "KVM refuses the LAPIC of vCPU %u", vcpu->index)
+                    : 0;
+}
+
 static int build(struct engine_vcpu *vcpu, const struct engine_vcpu_options *options,
                  struct error *error)
 {
@@ -47,7 +63,8 @@ static int build(struct engine_vcpu *vcpu, const struct engine_vcpu_options *opt
         return error_set_errno(error, errno, "can't map what KVM shares of vCPU %u",
                                options->index);
     }
-    return set_cpuid(vcpu, options->cpuid, error);
+    int code = set_cpuid(vcpu, options->cpuid, error);
+    return code == 0 && vcpu->vm->has_irqchip ? announce_lapic(vcpu, error) : code;
 }
 
 int kvm_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,

@@ -1,0 +1,171 @@
+/* The KVM engine: each group of struct x86_state, set and read back. */
+#include "kvm_bench.h"
+
+static void fill_pattern(struct x86_state *state)
+{
+    for (unsigned int i = 0; i < X86_GPR_COUNT; i++) {
+        state->gpr[i] = UINT64_C(0x0101010101010101) * (i + 1);
+    }
+    state->rip = 0x12345;
+    state->rflags = X86_FLAGS_ONE | X86_FLAGS_CF | X86_FLAGS_IF | X86_FLAGS_AC;
+    state->segment[X86_FS].base = 0x7fff12345678;
+    state->segment[X86_GS].base = UINT64_C(0xffffffff81000000);
+    state->segment[X86_LDTR] = (struct x86_segment){.attributes = X86_SEGMENT_UNUSABLE};
+    state->gdtr = (struct x86_table_register){.base = UINT64_C(0xffffffff82001000), .limit = 0x7f};
+    state->idtr = (struct x86_table_register){.base = UINT64_C(0xffffffff82002000), .limit = 0xfff};
+    state->cr2 = UINT64_C(0xffff888812345000);
+    state->dr[0] = 0x1000;
+    state->dr[3] = 0x4000;
+    state->dr[6] = X86_DR6_ONES | X86_DR6_BS;
+    state->dr[7] = X86_DR7_ONE | 3;
+    state->msr.lstar = UINT64_C(0xffffffff81800000);
+    state->msr.star = UINT64_C(0x0023001000000000);
+    state->msr.fmask = 0x47700;
+    state->msr.kernel_gs_base = 0x7f0011223344;
+    state->msr.sysenter_cs = 0x10;
+    state->msr.sysenter_eip = 0x01801000; /* AMD keeps 32 bits of it */
+    state->msr.pat = UINT64_C(0x0007010600070106);
+    state->xsave[0] = 0x7f; /* FCW 0x037f */
+    state->xsave[1] = 0x03;
+    state->xsave[24] = 0x80; /* MXCSR 0x1f80 */
+    state->xsave[25] = 0x1f;
+    memset(state->xsave + 160, 0xa5, 256); /* XMM0..15 */
+    state->xsave[512] = X86_XCR0_X87 | X86_XCR0_SSE;
+    state->sti_shadow = true;
+    state->nmi_blocked = true;
+    state->exception_pending = true;
+    state->exception_vector = X86_VECTOR_PF;
+    state->exception_has_error = true;
+    state->exception_error = X86_PF_WRITE;
+}
+
+#define YMM_OFFSET 576u /* of the upper halves in the standard format */
+
+/* What this host's guests may have beyond SSE: the upper halves of YMM, and PKRU. */
+static uint64_t fill_extended_pattern(struct bench *bench)
+{
+    struct cpuid_table table;
+    kvm_engine.cpuid_supported(bench->vm, &table, &bench->error);
+    uint64_t offered = cpuid_answer(&table, 0xd, 0).eax;
+    if ((offered & X86_XCR0_AVX) != 0) {
+        bench->state.xcr0 |= X86_XCR0_SSE | X86_XCR0_AVX;
+        bench->state.xsave[512] |= X86_XCR0_AVX;
+        memset(bench->state.xsave + YMM_OFFSET, 0x3c, 256);
+    }
+    if ((offered & X86_XCR0_PKRU) != 0) {
+        bench->state.xcr0 |= X86_XCR0_PKRU;
+        bench->state.pkru = 0x55555554;
+    }
+    return offered;
+}
+
+static void test_state_round_trip(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=off", NULL)) {
+        static const uint8_t code[] = {0xf4};
+        CHECK_EQUAL(
+            kvm_guest_prepare(bench.memory, KVM_GUEST_LONG, code, sizeof(code), &bench.state), 0);
+        fill_pattern(&bench.state);
+        uint64_t offered = fill_extended_pattern(&bench);
+        struct x86_state *in = &bench.state;
+        struct x86_state out;
+        memset(&out, 0xcc, sizeof(out));
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, X86_STATE_ALL, in, &bench.error), "set");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_ALL, &out, &bench.error),
+                  "get");
+        CHECK(memcmp(out.gpr, in->gpr, sizeof(out.gpr)) == 0);
+        CHECK_EQUAL(out.rip, in->rip);
+        CHECK_EQUAL(out.rflags, in->rflags);
+        for (unsigned int i = 0; i < X86_SEGMENT_ALL_COUNT; i++) {
+            bool unusable = (in->segment[i].attributes & X86_SEGMENT_UNUSABLE) != 0;
+            CHECK_EQUAL(out.segment[i].selector, in->segment[i].selector);
+            CHECK_EQUAL(out.segment[i].attributes & X86_SEGMENT_UNUSABLE,
+                        in->segment[i].attributes & X86_SEGMENT_UNUSABLE);
+            if (!unusable) {
+                CHECK_EQUAL(out.segment[i].base, in->segment[i].base);
+                CHECK_EQUAL(out.segment[i].limit, in->segment[i].limit);
+                CHECK_EQUAL(out.segment[i].attributes, in->segment[i].attributes);
+            }
+        }
+        CHECK_EQUAL(out.gdtr.base, in->gdtr.base);
+        CHECK_EQUAL(out.gdtr.limit, in->gdtr.limit);
+        CHECK_EQUAL(out.idtr.base, in->idtr.base);
+        CHECK_EQUAL(out.idtr.limit, in->idtr.limit);
+        CHECK_EQUAL(out.cr0, in->cr0);
+        CHECK_EQUAL(out.cr2, in->cr2);
+        CHECK_EQUAL(out.cr3, in->cr3);
+        CHECK_EQUAL(out.cr4, in->cr4);
+        CHECK_EQUAL(out.efer, in->efer);
+        CHECK(memcmp(out.dr, in->dr, sizeof(out.dr)) == 0);
+        CHECK_EQUAL(out.msr.lstar, in->msr.lstar);
+        CHECK_EQUAL(out.msr.star, in->msr.star);
+        CHECK_EQUAL(out.msr.fmask, in->msr.fmask);
+        CHECK_EQUAL(out.msr.kernel_gs_base, in->msr.kernel_gs_base);
+        CHECK_EQUAL(out.msr.sysenter_cs, in->msr.sysenter_cs);
+        CHECK_EQUAL(out.msr.sysenter_eip, in->msr.sysenter_eip);
+        CHECK_EQUAL(out.msr.pat, in->msr.pat);
+        CHECK_EQUAL(out.msr.apic_base, in->msr.apic_base);
+        CHECK(out.msr.tsc >= in->msr.tsc);
+        CHECK(memcmp(out.xsave, in->xsave, 24) == 0);
+        CHECK(memcmp(out.xsave + 160, in->xsave + 160, 256) == 0);
+        if ((offered & X86_XCR0_AVX) != 0) {
+            CHECK(memcmp(out.xsave + YMM_OFFSET, in->xsave + YMM_OFFSET, 256) == 0);
+        }
+        CHECK_EQUAL(out.xcr0, in->xcr0);
+        CHECK_EQUAL(out.pkru, in->pkru);
+        CHECK_EQUAL(out.sti_shadow, in->sti_shadow);
+        CHECK_EQUAL(out.nmi_blocked, in->nmi_blocked);
+        CHECK_EQUAL(out.exception_pending, in->exception_pending);
+        CHECK_EQUAL(out.exception_vector, in->exception_vector);
+        CHECK_EQUAL(out.exception_has_error, in->exception_has_error);
+        CHECK_EQUAL(out.exception_error, in->exception_error);
+    }
+    close_bench(&bench);
+}
+
+/* Where the kernel has the LAPIC it keeps the activity too; without, the engine does. */
+static void test_activity(const char *arguments)
+{
+    static const enum x86_activity activities[] = {X86_HALTED, X86_WAIT_FOR_SIPI, X86_ACTIVE};
+    struct bench bench;
+    if (open_bench(&bench, arguments, NULL)) {
+        for (unsigned int i = 0; i < 3; i++) {
+            bench.state.activity = activities[i];
+            succeeded(
+                &bench,
+                kvm_engine.set_state(bench.vcpu, X86_STATE_EVENTS, &bench.state, &bench.error),
+                "set the activity");
+            struct x86_state out;
+            succeeded(&bench,
+                      kvm_engine.get_state(bench.vcpu, X86_STATE_EVENTS, &out, &bench.error),
+                      "get the activity");
+            CHECK_EQUAL(out.activity, activities[i]);
+        }
+    }
+    close_bench(&bench);
+}
+
+/* What is nonsense is refused with words, not taken. */
+static void test_bad_state(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=off", NULL)) {
+        bench.state.cr0 = X86_CR0_PG; /* paging without protection */
+        bench.state.cr4 = UINT64_C(1) << 63;
+        CHECK(kvm_engine.set_state(bench.vcpu, X86_STATE_SYSTEM, &bench.state, &bench.error) < 0);
+        CHECK(strstr(bench.error.text, "system registers") != NULL);
+    }
+    close_bench(&bench);
+}
+
+int main(void)
+{
+    if (kvm_is_usable()) {
+        test_state_round_trip();
+        test_bad_state();
+        test_activity(NULL);
+        test_activity("irqchip=off");
+    }
+    return check_summary();
+}
