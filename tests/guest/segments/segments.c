@@ -168,7 +168,11 @@ static uint64_t random_system(uint32_t type, uint32_t dpl)
     bool is_gate = (type & 4) != 0;
     if (is_gate) {
         uint32_t selector = SECOND | chance(4);
-        return gate(ARRIVAL, once_in(16) ? chance(4) : selector, chance(5), attributes);
+        uint32_t parameters = chance(5);
+        if (once_in(16)) {
+            selector = chance(4);
+        }
+        return gate(ARRIVAL, selector, parameters, attributes);
     }
     return descriptor(LDT_TABLE, 0x20, attributes);
 }
@@ -457,9 +461,10 @@ static void make_descriptors(const struct operation *operation, uint32_t level, 
 {
     bool is_gate = operation->type == 4 || operation->type == 12;
     uint64_t first = random_descriptor(operation->type, wanted);
-    uint64_t second = is_gate
-                          ? random_descriptor(SEGMENT + (once_in(3) ? 14 : 10), chance(level + 1))
-                          : random_descriptor(SEGMENT + 2, wanted);
+    uint32_t gate_level = chance(level + 1);
+    int gate_type = SEGMENT + (once_in(3) ? 14 : 10);
+    uint64_t second =
+        random_descriptor(is_gate ? gate_type : SEGMENT + 2, is_gate ? gate_level : wanted);
     put(GDT_TABLE + FIRST, first, 8);
     put(GDT_TABLE + SECOND, second, 8);
     put(LDT_TABLE + 8, first, 8);
@@ -478,7 +483,8 @@ static uint64_t make_vector_gate(uint32_t selector)
     }
     uint32_t dpl = once_in(4) ? chance(4) : 3;
     uint32_t ist = IS_64 ? chance(2) : 0;
-    uint64_t raw = gate(ARRIVAL, selector, ist, type | dpl << 5 | (once_in(10) ? 0 : PRESENT));
+    uint32_t present = once_in(10) ? 0 : PRESENT;
+    uint64_t raw = gate(ARRIVAL, selector, ist, type | dpl << 5 | present);
     put(IDT_TABLE + 0x70 * (IS_64 ? 16 : 8), raw, 8);
     return raw;
 }
