@@ -454,6 +454,97 @@ static void test_masked_moves(void)
     CHECK_EQUAL(fake.memory[FAKE_ABSENT - 8], 0x33); /* nothing was stored */
 }
 
+/* MASKMOVDQU stores through DS unless a prefix says otherwise; the address size counts. */
+static void test_mask_segment(void)
+{
+    struct soft_cpu *cpu = &fake.cpu;
+    memset(cpu->fpu->ymm[3], 0, 32);
+    cpu->fpu->ymm[3][0] = 0x80;
+    memset(cpu->fpu->ymm[2], 0x99, 32);
+    memset(fake.memory, 0, 64);
+    cpu->gpr[X86_RDI] = (uint64_t)(uintptr_t)fake.memory;
+    cpu->address_base[X86_FS] = 32;
+    CHECK_EQUAL(RUN(0x64, 0x66, 0x0f, 0xf7, 0xd3), FAKE_NO_EXCEPTION);
+    CHECK(fake.memory[0] == 0 && fake.memory[32] == 0x99);
+    CHECK_EQUAL(RUN(0x66, 0x0f, 0xf7, 0xd3), FAKE_NO_EXCEPTION);
+    CHECK_EQUAL(fake.memory[0], 0x99);
+    cpu->address_base[X86_FS] = cpu->gpr[X86_RDI];
+    cpu->gpr[X86_RDI] = UINT64_C(0x100000000) + 48;
+    CHECK_EQUAL(RUN(0x64, 0x67, 0x66, 0x0f, 0xf7, 0xd3), FAKE_NO_EXCEPTION);
+    CHECK_EQUAL(fake.memory[48], 0x99);
+    cpu->address_base[X86_FS] = 0;
+}
+
+/* Outside 64-bit mode VEX.W does not widen general registers and their memory operands. */
+static void test_w_in_32_bit_mode(void)
+{
+    struct soft_cpu *cpu = &fake.cpu;
+    const uint8_t mode = cpu->mode;
+    uint64_t lanes[4];
+    cpu->mode = X86_DECODE_32;
+    cpu->gpr[X86_RAX] = 0x1122334455667788;
+    memset(cpu->fpu->ymm[1], 0xee, 32);
+    CHECK_EQUAL(RUN(0xc4, 0xe1, 0xf9, 0x6e, 0xc8), FAKE_NO_EXCEPTION); /* vmovd xmm1, eax */
+    memcpy(lanes, cpu->fpu->ymm[1], 32);
+    CHECK(lanes[0] == 0x55667788 && lanes[1] == 0 && lanes[3] == 0);
+    memset(cpu->fpu->ymm[1], 0xee, 32); /* vpinsrd xmm1, xmm1, eax, 1 */
+    CHECK_EQUAL(RUN(0xc4, 0xe3, 0xf1, 0x22, 0xc8, 0x01), FAKE_NO_EXCEPTION);
+    memcpy(lanes, cpu->fpu->ymm[1], 32);
+    CHECK(lanes[0] == 0x55667788eeeeeeee && lanes[1] == 0xeeeeeeeeeeeeeeee && lanes[2] == 0);
+    struct soft_instruction in;
+    CHECK(fake_decode((const uint8_t[]){0xc4, 0xe3, 0xf1, 0x22, 0x0b, 0x01}, 6, &in));
+    CHECK_EQUAL(in.decoded.memory_size, 4);
+    cpu->mode = mode;
+}
+
+/*
+ * Whatever decodes must come back: an exception or a result, never a crash of the monitor. In
+ * every mode, with registers that point to and fro.
+ */
+static void test_random_bytes(void)
+{
+    struct soft_cpu *cpu = &fake.cpu;
+    const uint8_t mode = cpu->mode;
+    unsigned int executed = 0, raised = 0;
+    for (unsigned int i = 0; i < 400000; i++) {
+        static struct native_state state;
+        static const uint8_t starts[] = {0x0f, 0x66, 0xf2, 0xf3, 0xc4, 0xc5};
+        uint8_t bytes[15];
+        struct soft_instruction in;
+        random_bytes(bytes, sizeof(bytes));
+        uint64_t random = fake_random();
+        if ((random & 7) < 6) {
+            bytes[0] = starts[random & 7];
+            bytes[1] = (random & 7) < 4 && (random & 7) > 0 ? 0x0f : bytes[1];
+        } else {
+            bytes[0] = 0xd8 | (random >> 8 & 7);
+        }
+        cpu->mode = (uint8_t)(random >> 16) % 3;
+        if (!fake_decode(bytes, sizeof(bytes), &in)) {
+            continue;
+        }
+        random_state(&state);
+        state.mxcsr = (uint32_t)random & 0xffff;
+        load_soft(&state);
+        if ((random >> 24 & 3) == 0) {
+            cpu->fpu->image.fcw = (uint16_t)random;
+            soft_fpu_settle_exceptions(cpu->fpu);
+        }
+        for (unsigned int j = 0; j < 16; j++) {
+            cpu->gpr[j] = (uint64_t)(uintptr_t)fake.memory + 64 * (fake_random() % 192);
+        }
+        executed++;
+        raised += fake_execute(&in) != FAKE_NO_EXCEPTION;
+        soft_fpu_save(cpu->fpu);
+    }
+    cpu->mode = mode;
+    soft_fpu_reset(cpu->fpu);
+    soft_fpu_initialise_x87(cpu->fpu);
+    cpu->xcr0 = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
+    printf("random bytes: %u instructions, %u raised\n", executed, raised);
+    CHECK(executed > 50000 && raised < executed);
+}
+
 static void test_gather(void)
 {
     struct soft_fpu *fpu = fake.cpu.fpu;
@@ -593,8 +684,11 @@ int main(void)
     test_store_fault();
     test_controls();
     test_masked_moves();
+    test_mask_segment();
+    test_w_in_32_bit_mode();
     test_gather();
     test_mmio();
+    test_random_bytes();
     fake_teardown();
     return check_summary();
 }
