@@ -255,8 +255,20 @@ static void test_room(void)
     /* One that takes interrupts without RTS. */
     set_up(&bench);
     CHECK_EQUAL(uart_receive_room(&bench.uart), 0);
-    out(&bench, 1, 0x01);
+    out(&bench, 4, 0x09);
+    out(&bench, 1, 0x0f); /* as Linux does while it probes */
+    manual_timer_advance(&bench.timers, 1000000);
+    out(&bench, 1, 0x00);
+    manual_timer_advance(&bench.timers, 1000000000);
+    CHECK_EQUAL(bench.room_offers, 0);
+    out(&bench, 1, 0x05);
+    CHECK_EQUAL(uart_receive_room(&bench.uart), 0);
+    manual_timer_advance(&bench.timers, 1000000000);
     CHECK_EQUAL(bench.room_offers, 1);
+    CHECK_EQUAL(uart_receive_room(&bench.uart), 1);
+    uart_reset(&bench.uart);
+    CHECK_EQUAL(uart_receive_room(&bench.uart), 0);
+    CHECK(bench.timers.first == NULL);
 }
 
 static void test_loopback(void)

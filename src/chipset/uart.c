@@ -65,6 +65,8 @@ enum register_offset {
 #define DIVISOR_AFTER_RESET 12 /* 9600 baud; undefined by the data sheet */
 /* A guest that reads LSR this often in a row and does nothing else waits for input. */
 #define POLLS_OF_A_LISTENER 16
+/* One that has had the receive interrupt on for so long is done with setting up the UART. */
+#define INTERRUPTS_OF_A_LISTENER_NS UINT64_C(250000000)
 
 static bool has_fifos(const struct uart *uart)
 {
@@ -185,7 +187,7 @@ static void receive_byte(struct uart *uart, uint8_t byte)
 
 static bool is_listening(const struct uart *uart)
 {
-    return (uart->mcr & MCR_RTS) != 0 || (uart->ier & IER_RECEIVED) != 0 || uart->polled;
+    return (uart->mcr & MCR_RTS) != 0 || uart->listens;
 }
 
 static size_t room(const struct uart *uart)
@@ -263,6 +265,29 @@ static void transmit(struct uart *uart)
         }
     }
     uart->thre_pending = true;
+}
+
+static bool has_receive_interrupt(const struct uart *uart)
+{
+    return (uart->ier & IER_RECEIVED) != 0 && (uart->mcr & MCR_OUT2) != 0;
+}
+
+static void interrupts_stayed_on(void *context)
+{
+    struct uart *uart = context;
+
+    if (has_receive_interrupt(uart)) {
+        uart->listens = true;
+        offer_room(uart);
+    }
+}
+
+/* Notices a guest that takes receive interrupts without having raised RTS. */
+static void watch_interrupts(struct uart *uart)
+{
+    if (has_receive_interrupt(uart) && !is_listening(uart) && !uart->listen_timer.armed) {
+        arm_in(uart, &uart->listen_timer, INTERRUPTS_OF_A_LISTENER_NS);
+    }
 }
 
 static void transmit_again(void *context)
@@ -453,7 +478,7 @@ static void watch_polling(struct uart *uart, bool is_lsr_read)
     if (!is_lsr_read) {
         uart->lsr_reads = 0;
     } else if (uart->lsr_reads < POLLS_OF_A_LISTENER && ++uart->lsr_reads == POLLS_OF_A_LISTENER) {
-        uart->polled = true;
+        uart->listens = true;
     }
 }
 
@@ -474,6 +499,7 @@ static void write_port(void *device, uint64_t offset, uint8_t value)
 
     write_register(uart, offset, value);
     watch_polling(uart, false);
+    watch_interrupts(uart);
     update_irq(uart);
     offer_room(uart);
 }
@@ -488,6 +514,7 @@ void uart_reset(struct uart *uart)
 {
     cancel(uart, &uart->timeout_timer);
     cancel(uart, &uart->transmit_timer);
+    cancel(uart, &uart->listen_timer);
     uart->ier = 0;
     uart->fcr = 0;
     uart->lcr = 0;
@@ -498,7 +525,7 @@ void uart_reset(struct uart *uart)
     clear(&uart->transmit);
     uart->thre_pending = false;
     uart->timeout_pending = false;
-    uart->polled = false;
+    uart->listens = false;
     uart->lsr_reads = 0;
     update_irq(uart);
 }
@@ -508,5 +535,6 @@ void uart_init(struct uart *uart, const struct uart_config *config)
     *uart = (struct uart){.config = *config, .divisor = DIVISOR_AFTER_RESET};
     timer_init(&uart->timeout_timer, receive_timed_out, uart);
     timer_init(&uart->transmit_timer, transmit_again, uart);
+    timer_init(&uart->listen_timer, interrupts_stayed_on, uart);
     uart_reset(uart);
 }

@@ -8,10 +8,10 @@
  * Characters leave at once, whatever the divisor says, as long as the backend takes them; then the
  * transmitter fills up and the guest waits as it would for a slow line.
  *
- * Input is offered room only once the guest listens: RTS is set, the receive interrupt is
- * enabled, or it does nothing but read LSR. Drivers empty the FIFOs when they start, and
- * typed-ahead or piped input would be lost; RTS ("ready to receive") is the line by which a real
- * terminal waits.
+ * Input is offered room only once the guest listens: RTS is set, or the receive interrupt has been
+ * on for a while, or it does nothing but read LSR. Drivers empty the receiver when they probe and
+ * again after they enabled interrupts, and typed-ahead or piped input would be lost; RTS ("ready to
+ * receive"), which they raise last, is the line by which a real terminal waits.
  */
 #ifndef TRAPEZE_CHIPSET_UART_H
 #define TRAPEZE_CHIPSET_UART_H
@@ -51,10 +51,11 @@ struct uart {
     bool thre_pending;    /* the THRE interrupt has not been acknowledged yet */
     bool timeout_pending; /* characters below the trigger level have waited */
     bool was_full;        /* room() said 0: tell the backend when that changes */
-    bool polled;          /* the guest has polled LSR: it listens */
+    bool listens;         /* the guest wants input though it has not raised RTS */
     uint8_t lsr_reads;    /* in a row, with nothing in between */
     struct timer timeout_timer;
     struct timer transmit_timer; /* the backend was full: try again */
+    struct timer listen_timer;   /* the receive interrupt is on: still, when this expires? */
 };
 
 void uart_init(struct uart *uart, const struct uart_config *config);
