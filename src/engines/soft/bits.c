@@ -1,6 +1,7 @@
 #include "engines/soft/bits.h"
 
 #include "engines/soft/alu.h"
+#include "engines/soft/host_access.h"
 #include "engines/soft/integer.h"
 #include "engines/soft/memory.h"
 
@@ -103,9 +104,9 @@ void soft_bit_test(struct soft_cpu *cpu, const struct soft_instruction *in)
     if (lock) {
         old = locked_bit(operation, rmw.host, number, size);
     } else {
-        uint64_t value = soft_host_read(rmw.host, size);
+        uint64_t value = soft_host_load(rmw.host, size);
         old = (value & bit) != 0;
-        soft_host_write(rmw.host, bit_changed(operation, value, bit), size);
+        soft_host_store(rmw.host, bit_changed(operation, value, bit), size);
     }
     soft_rmw_end(cpu, &rmw);
     set_carry(cpu, old);
@@ -181,8 +182,8 @@ void soft_double_shift(struct soft_cpu *cpu, const struct soft_instruction *in)
     struct soft_rmw rmw;
     uint64_t linear = soft_operand_linear(cpu, decoded, size, SOFT_WRITE);
     soft_rmw_begin(cpu, &rmw, linear, size, false);
-    uint64_t value = shift(&arithmetic, soft_host_read(rmw.host, size), source, count);
-    soft_host_write(rmw.host, value, size);
+    uint64_t value = shift(&arithmetic, soft_host_load(rmw.host, size), source, count);
+    soft_host_store(rmw.host, value, size);
     soft_rmw_end(cpu, &rmw);
     cpu->arithmetic = arithmetic;
 }

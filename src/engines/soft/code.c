@@ -8,6 +8,7 @@
 
 #include "engines/soft/block.h"
 #include "engines/soft/exclusive.h"
+#include "engines/soft/host_access.h"
 #include "engines/soft/tlb.h"
 #include "vm/guestmem.h"
 
@@ -158,7 +159,7 @@ static bool take_marks(struct soft_vm *vm, uint64_t physical, uint64_t length)
     if (word == NULL) {
         return false;
     }
-    atomic_thread_fence(memory_order_seq_cst);
+    soft_host_fence();
     if ((atomic_load(word) & granule_bits(physical, length)) == 0) {
         return false;
     }

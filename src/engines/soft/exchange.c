@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engines/soft/alu.h"
+#include "engines/soft/host_access.h"
 #include "engines/soft/integer.h"
 #include "engines/soft/memory.h"
 
@@ -59,8 +60,8 @@ void soft_xadd(struct soft_cpu *cpu, const struct soft_instruction *in)
     if (is_locked(in)) {
         old = locked[index](&arithmetic, rmw.host, addend);
     } else {
-        old = soft_host_read(rmw.host, size);
-        soft_host_write(rmw.host, add[index](&arithmetic, old, addend), size);
+        old = soft_host_load(rmw.host, size);
+        soft_host_store(rmw.host, add[index](&arithmetic, old, addend), size);
     }
     soft_rmw_end(cpu, &rmw);
     soft_set_register(cpu, decoded->reg, size, rex, old);

@@ -10,6 +10,7 @@
 #ifndef TRAPEZE_ENGINES_SOFT_FAST_MEMORY_H
 #define TRAPEZE_ENGINES_SOFT_FAST_MEMORY_H
 
+#include "engines/soft/host_access.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/op.h"
 #include "engines/soft/tlb.h"
@@ -37,43 +38,6 @@ static inline bool soft_tlb_still_writable(const struct soft_tlb_entry *entry, u
     __asm__ volatile("" ::: "memory");
     uint64_t tag = __atomic_load_n(&entry->write_tag, __ATOMIC_RELAXED);
     return __builtin_expect(linear - tag < SOFT_PAGE_SIZE, 1);
-}
-
-static inline uint64_t soft_host_load(const void *host, unsigned int size)
-{
-    uint64_t value;
-    switch (size) {
-    case 1:
-        __asm__ volatile("movzbl (%1), %k0" : "=r"(value) : "r"(host) : "memory");
-        return value;
-    case 2:
-        __asm__ volatile("movzwl (%1), %k0" : "=r"(value) : "r"(host) : "memory");
-        return value;
-    case 4:
-        __asm__ volatile("movl (%1), %k0" : "=r"(value) : "r"(host) : "memory");
-        return value;
-    default:
-        __asm__ volatile("movq (%1), %0" : "=r"(value) : "r"(host) : "memory");
-        return value;
-    }
-}
-
-static inline void soft_host_store(void *host, uint64_t value, unsigned int size)
-{
-    switch (size) {
-    case 1:
-        __asm__ volatile("movb %b0, (%1)" ::"q"(value), "r"(host) : "memory");
-        break;
-    case 2:
-        __asm__ volatile("movw %w0, (%1)" ::"r"(value), "r"(host) : "memory");
-        break;
-    case 4:
-        __asm__ volatile("movl %k0, (%1)" ::"r"(value), "r"(host) : "memory");
-        break;
-    default:
-        __asm__ volatile("movq %0, (%1)" ::"r"(value), "r"(host) : "memory");
-        break;
-    }
 }
 
 /* Makes cpu->rip and next_rip those of an op, for everything that may leave it. */

@@ -2,49 +2,8 @@
 
 #include <string.h>
 
+#include "engines/soft/host_access.h"
 #include "engines/soft/memory.h"
-
-uint64_t soft_host_read(const void *host, unsigned int size)
-{
-    union {
-        uint8_t byte;
-        uint16_t word;
-        uint32_t doubleword;
-        uint64_t quadword;
-    } value;
-    switch (size) {
-    case 1:
-        memcpy(&value.byte, host, 1);
-        return value.byte;
-    case 2:
-        memcpy(&value.word, host, 2);
-        return value.word;
-    case 4:
-        memcpy(&value.doubleword, host, 4);
-        return value.doubleword;
-    default:
-        memcpy(&value.quadword, host, 8);
-        return value.quadword;
-    }
-}
-
-void soft_host_write(void *host, uint64_t value, unsigned int size)
-{
-    switch (size) {
-    case 1:
-        memcpy(host, &value, 1);
-        break;
-    case 2:
-        memcpy(host, &value, 2);
-        break;
-    case 4:
-        memcpy(host, &value, 4);
-        break;
-    default:
-        memcpy(host, &value, 8);
-        break;
-    }
-}
 
 void soft_modify_rm(struct soft_cpu *cpu, const struct soft_instruction *in, uint64_t operand2,
                     soft_alu_function *function, soft_alu_locked_function *locked)
@@ -66,8 +25,8 @@ void soft_modify_rm(struct soft_cpu *cpu, const struct soft_instruction *in, uin
     if (lock) {
         locked(&arithmetic, rmw.host, operand2);
     } else {
-        uint64_t value = function(&arithmetic, soft_host_read(rmw.host, size), operand2);
-        soft_host_write(rmw.host, value, size);
+        uint64_t value = function(&arithmetic, soft_host_load(rmw.host, size), operand2);
+        soft_host_store(rmw.host, value, size);
     }
     soft_rmw_end(cpu, &rmw);
     cpu->arithmetic = arithmetic;

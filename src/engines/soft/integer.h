@@ -31,8 +31,4 @@ soft_execute soft_bound;
 void soft_modify_rm(struct soft_cpu *cpu, const struct soft_instruction *in, uint64_t operand2,
                     soft_alu_function *function, soft_alu_locked_function *locked);
 
-/* Reads and writes 1, 2, 4 or 8 bytes at a host address of any alignment, in one access. */
-uint64_t soft_host_read(const void *host, unsigned int size);
-void soft_host_write(void *host, uint64_t value, unsigned int size);
-
 #endif

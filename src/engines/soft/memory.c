@@ -371,7 +371,6 @@ bool soft_store_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t li
 bool soft_store_raced(struct soft_cpu *cpu, uint64_t linear, unsigned int size)
 {
     struct soft_translation at = soft_translate(cpu, soft_current_regime(cpu), linear, SOFT_WRITE);
-    atomic_thread_fence(memory_order_seq_cst);
     if (at.host != NULL && soft_code_stored(cpu, at.physical, size)) {
         cpu->code_changed = true;
     }

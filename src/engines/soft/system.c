@@ -1,9 +1,8 @@
 #include "engines/soft/system.h"
 
-#include <stdatomic.h>
-
 #include "engines/soft/alu.h"
 #include "engines/soft/control.h"
+#include "engines/soft/host_access.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/time_stamp.h"
 
@@ -140,9 +139,9 @@ void soft_fence(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     (void)cpu;
     if (in->decoded.operation == X86_OP_MFENCE) {
-        atomic_thread_fence(memory_order_seq_cst);
+        soft_host_fence();
     } else {
-        atomic_signal_fence(memory_order_seq_cst);
+        __asm__ volatile("" ::: "memory");
     }
 }
 
