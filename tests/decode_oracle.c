@@ -618,6 +618,10 @@ static const char *compare_feature(const struct pair *pair)
     const struct x86_instruction *ours = pair->ours;
     uint8_t feature = features[pair->theirs->meta.isa_set];
 
+    /* Without their features these still run, as BSF and BSR. */
+    if (ours->operation == X86_OP_TZCNT || ours->operation == X86_OP_LZCNT) {
+        return ours->feature == X86_FEATURE_BASE ? NULL : "feature";
+    }
     switch (ours->feature) {
     case X86_FEATURE_CX8: /* Zydis names the processor that had them first */
     case X86_FEATURE_MSR:

@@ -66,14 +66,16 @@ void vcpu_interrupt(struct vcpu *vcpu)
 /* Intel SDM volume 3, "MP Initialization Protocol Algorithm": INIT, as the vCPU takes it. */
 static int take_init(struct vcpu *vcpu, struct x86_state *state)
 {
-    int code = engine_of(vcpu)->get_state(vcpu->engine_vcpu, X86_STATE_ALL, state, &vcpu->error);
+    /* MSRs, the TSC among them, and the FPU live through INIT: they are not even read. */
+    unsigned int groups = X86_STATE_GENERAL | X86_STATE_SYSTEM | X86_STATE_DEBUG | X86_STATE_EVENTS;
+    int code = engine_of(vcpu)->get_state(vcpu->engine_vcpu, groups, state, &vcpu->error);
     if (code != 0) {
         return code;
     }
     x86_state_init(state);
     /* The bootstrap processor goes on at the reset vector, the others wait. */
     vcpu->waiting_for_sipi = vcpu->index != 0;
-    return engine_of(vcpu)->set_state(vcpu->engine_vcpu, X86_STATE_ALL, state, &vcpu->error);
+    return engine_of(vcpu)->set_state(vcpu->engine_vcpu, groups, state, &vcpu->error);
 }
 
 /* A SIPI with vector V starts the processor in real mode at V000:0000 (hexadecimal). */

@@ -68,7 +68,7 @@ enum x86_activity { X86_ACTIVE, X86_HALTED, X86_WAIT_FOR_SIPI, X86_SHUTDOWN };
 
 /* MSRs that every engine keeps; the LAPIC's and the paravirtual ones have owners of their own. */
 struct x86_msrs {
-    uint64_t tsc;
+    uint64_t tsc; /* 0 as after RESET: the vCPUs of one VM then count in step */
     uint64_t tsc_aux;
     uint64_t tsc_deadline;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;

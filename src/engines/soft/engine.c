@@ -11,6 +11,7 @@
 #include "engines/soft/run.h"
 #include "engines/soft/soft.h"
 #include "engines/soft/state.h"
+#include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
 
 struct engine_vm {
@@ -54,6 +55,7 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
     vm->soft.memory = options->memory;
     vm->soft.vcpu_count = options->vcpu_count;
     vm->soft.tsc_hz = options->tsc_hz;
+    vm->soft.tsc_origin = soft_host_tsc();
     pthread_mutex_init(&vm->soft.cpus_lock, NULL);
     pthread_mutex_init(&vm->soft.exclusive_lock, NULL);
     int status = thunk_cache_create(&vm->soft.thunks, error);

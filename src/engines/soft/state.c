@@ -6,13 +6,10 @@
 #include "engines/soft/block.h"
 #include "engines/soft/debug.h"
 #include "engines/soft/memory.h"
+#include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/vm.h"
 #include "engines/soft/xsave.h"
-
-static uint64_t host_tsc(void)
-{
-    return __builtin_ia32_rdtsc();
-}
 
 static void get_general(const struct soft_cpu *cpu, struct x86_state *state)
 {
@@ -61,7 +58,7 @@ void soft_get_state(struct soft_cpu *cpu, unsigned int groups, struct x86_state 
     }
     if ((groups & X86_STATE_MSRS) != 0) {
         state->msr = cpu->msr;
-        state->msr.tsc = host_tsc() + cpu->tsc_offset;
+        state->msr.tsc = soft_guest_tsc(cpu);
     }
     if ((groups & X86_STATE_FPU) != 0) {
         soft_fpu_get(cpu, state);
@@ -136,7 +133,8 @@ int soft_set_state(struct soft_cpu *cpu, unsigned int groups, const struct x86_s
     }
     if ((groups & X86_STATE_MSRS) != 0) {
         cpu->msr = state->msr;
-        cpu->tsc_offset = state->msr.tsc - host_tsc();
+        uint64_t zero_at = state->msr.tsc != 0 ? soft_host_tsc() : cpu->vm->tsc_origin;
+        cpu->tsc_offset = state->msr.tsc - zero_at;
     }
     if ((groups & X86_STATE_EVENTS) != 0) {
         set_events(cpu, state);

@@ -76,13 +76,14 @@ static const struct x86_opcode opcode_b8[3] = {
 
 static const struct x86_opcode opcode_bc[3] = {
     MODRM_ROW(X86_OP_BSF),
-    {.operation = X86_OP_TZCNT, .feature = X86_FEATURE_BMI1, .rules = RULE_MODRM},
+    /* Where CPUID does not show BMI1 and LZCNT these run as BSF and BSR: no #UD. */
+    {.operation = X86_OP_TZCNT, .rules = RULE_MODRM},
     MODRM_ROW(X86_OP_BSF),
 };
 
 static const struct x86_opcode opcode_bd[3] = {
     MODRM_ROW(X86_OP_BSR),
-    {.operation = X86_OP_LZCNT, .feature = X86_FEATURE_LZCNT, .rules = RULE_MODRM},
+    {.operation = X86_OP_LZCNT, .rules = RULE_MODRM},
     MODRM_ROW(X86_OP_BSR),
 };
 
