@@ -1,10 +1,14 @@
-/* The small port devices: reset control, debug exit, pvpanic, POST code, keyboard controller. */
+/*
+ * The small port devices: reset control, debug exit, pvpanic, POST code, keyboard controller,
+ * the test device of exams.
+ */
 #include "check.h"
 #include "chipset/debug_exit.h"
 #include "chipset/i8042.h"
 #include "chipset/post_code.h"
 #include "chipset/pvpanic.h"
 #include "chipset/reset.h"
+#include "chipset/test_device.h"
 #include "chipset_helpers.h"
 
 static void test_reset_control(void)
@@ -197,6 +201,44 @@ static void test_reset_lines(void)
     CHECK_EQUAL(bench.stop.count, 3 + 8); /* F0h, F2h … FEh */
 }
 
+static void test_test_device(void)
+{
+    static struct test_device device;
+    struct watched_line lines[TEST_DEVICE_LINES] = {0};
+    struct test_device_config config;
+
+    for (unsigned int i = 0; i < TEST_DEVICE_LINES; i++) {
+        config.lines[i] = watched_irq(&lines[i]);
+    }
+    test_device_init(&device, &config);
+    device_write(test_device_latch_io, &device, 0, 4, 0xff12345678);
+    CHECK_EQUAL(device_read(test_device_latch_io, &device, 0, 4), 0x12345678);
+    device_write(test_device_latch_io, &device, 0, 2, 0xabcd);
+    device_write(test_device_latch_io, &device, 3, 1, 0xef);
+    CHECK_EQUAL(device_read(test_device_latch_io, &device, 0, 4), 0xef34abcd);
+    CHECK_EQUAL(device_read(test_device_latch_io, &device, 1, 1), 0xab);
+    device_write(test_device_flush_io, &device, 0, 4, 1);
+    CHECK_EQUAL(device_read(test_device_flush_io, &device, 0, 4), 0);
+
+    device_write(test_device_lines_io, &device, 23, 1, 1);
+    CHECK(lines[23].level);
+    device_write(test_device_lines_io, &device, 22, 4, 0x100); /* level 0; touches no other line */
+    CHECK(lines[23].level && !lines[22].level);
+    device_write(test_device_lines_io, &device, 23, 1, 0);
+    CHECK(!lines[23].level);
+    device_write(test_device_lines_io, &device, 24, 1, 1);
+    for (unsigned int i = 0; i < TEST_DEVICE_LINES; i++) {
+        CHECK_EQUAL(lines[i].rises, i == 23);
+    }
+
+    device_write(test_device_window_io, &device, 0xfff8, 8, 0x1122334455667788);
+    CHECK_EQUAL(device_read(test_device_window_io, &device, 0xfffb, 2), 0x4455);
+    CHECK_EQUAL(device_read(test_device_window_io, &device, 0, 8), 0);
+    test_device_reset(&device);
+    CHECK_EQUAL(device_read(test_device_window_io, &device, 0xfff8, 8), 0);
+    CHECK_EQUAL(device_read(test_device_latch_io, &device, 0, 4), 0);
+}
+
 int main(void)
 {
     test_reset_control();
@@ -205,5 +247,6 @@ int main(void)
     test_post_code();
     test_keyboard_controller();
     test_reset_lines();
+    test_test_device();
     return check_summary();
 }

@@ -169,6 +169,7 @@ static int run_machine(const struct run_options *options, const struct engine_op
                                               .memory_bytes = options->memory_bytes,
                                               .vcpu_count = options->vcpu_count,
                                               .debug_exit_port = options->debug_exit_port,
+                                              .has_test_device = options->has_test_device,
                                               .console = console};
     int code = machine_create(&machine_options, &machine, &error);
     if (code != 0) {

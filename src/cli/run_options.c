@@ -161,6 +161,14 @@ static int set_debug_exit(void *target, const char *value, struct error *error)
     return result;
 }
 
+static int set_test_device(void *target, const char *value, struct error *error)
+{
+    (void)value;
+    (void)error;
+    ((struct run_options *)target)->has_test_device = true;
+    return 0;
+}
+
 static int set_verbose(void *target, const char *value, struct error *error)
 {
     (void)value;
@@ -190,6 +198,8 @@ const struct option run_option_table[] = {
     {"stats", 's', NULL, "at the end, print what the guest's exits cost", set_stats},
     {"debug-exit", 0, "PORT", "the port that ends the run with a code (default 0xf4)",
      set_debug_exit},
+    {"test-device", 0, NULL, "add the device that exams such as kvm-unit-tests need",
+     set_test_device},
     {"verbose", 'v', NULL, "say more on stderr; twice: for debugging", set_verbose},
     {.name = NULL},
 };

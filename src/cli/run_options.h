@@ -31,6 +31,7 @@ struct run_options {
     char engine[ENGINE_NAME_MAX]; /* "auto", or a name in the engine table */
     const char *engine_arguments; /* "key=value,…", or NULL */
     uint16_t debug_exit_port;
+    bool has_test_device;
     const char *console;
 
     uint64_t timeout_ns; /* 0: none */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define ISA_LINES          16u
 #define TIMER_LINE         0u
 #define TIMER_IOAPIC_INPUT 2u /* as the MADT's interrupt source override says */
 
@@ -11,7 +12,9 @@
 static void set_line(void *context, unsigned int number, bool level)
 {
     struct interrupts *interrupts = context;
-    pic_set_irq(&interrupts->pic, number, level);
+    if (number < ISA_LINES) {
+        pic_set_irq(&interrupts->pic, number, level);
+    }
     ioapic_set_irq(&interrupts->ioapic, number == TIMER_LINE ? TIMER_IOAPIC_INPUT : number, level);
 }
 

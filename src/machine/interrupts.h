@@ -45,7 +45,7 @@ struct interrupts {
 int interrupts_init(struct interrupts *interrupts, struct vm *vm, uint64_t tsc_hz,
                     uint8_t physical_address_bits, struct error *error);
 
-/* ISA line 0..15. */
+/* Line 0..15 as on the ISA bus; 16..23 are inputs of the I/O APIC alone. */
 struct irq_line interrupts_line(struct interrupts *interrupts, unsigned int number);
 
 #endif

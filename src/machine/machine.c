@@ -97,6 +97,7 @@ static int make_pc(struct machine *machine, const struct machine_options *option
         .memory_below_4g = machine->layout.low_ram_end,
         .memory_above_4g = machine->layout.high_ram_end - BOOT_FOUR_GIB,
         .debug_exit_port = options->debug_exit_port,
+        .has_test_device = options->has_test_device,
         .console = console_character_backend(options->console),
         .control = {.stop = stopped_by_device, .context = machine},
     };

@@ -9,6 +9,7 @@
 #ifndef TRAPEZE_MACHINE_MACHINE_H
 #define TRAPEZE_MACHINE_MACHINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct machine_options {
     uint64_t memory_bytes;
     unsigned int vcpu_count;
     uint16_t debug_exit_port;
+    bool has_test_device;    /* chipset/test_device.h */
     struct console *console; /* COM1; opened, not started */
 };
 

@@ -75,6 +75,15 @@ static void init_control(struct pc *pc, const struct pc_config *config)
     post_code_init(&pc->post_code);
 }
 
+static void init_test_device(struct pc *pc)
+{
+    struct test_device_config config;
+    for (unsigned int i = 0; i < TEST_DEVICE_LINES; i++) {
+        config.lines[i] = interrupts_line(&pc->interrupts, i);
+    }
+    test_device_init(&pc->test_device, &config);
+}
+
 /* Where a device answers. device is its offset within struct pc. */
 struct port_range {
     uint16_t base;
@@ -99,20 +108,55 @@ static const struct port_range port_ranges[] = {
     {RESET_PORTS_BASE, RESET_PORTS, "reset", reset_control_io, offsetof(struct pc, reset)},
 };
 
-static int map_devices(struct pc *pc, const struct pc_config *config, struct error *error)
+static const struct port_range test_device_ranges[] = {
+    {TEST_DEVICE_LATCH_PORT, TEST_DEVICE_LATCH_PORTS, "test-latch", test_device_latch_io,
+     offsetof(struct pc, test_device)},
+    {TEST_DEVICE_FLUSH_PORT, TEST_DEVICE_FLUSH_PORTS, "test-flush", test_device_flush_io,
+     offsetof(struct pc, test_device)},
+    {TEST_DEVICE_LINES_PORT, TEST_DEVICE_LINES, "test-lines", test_device_lines_io,
+     offsetof(struct pc, test_device)},
+};
+
+static int map_ports(struct pc *pc, const struct pc_config *config, const struct port_range *ranges,
+                     size_t count, struct error *error)
 {
-    struct bus *ports = &config->vm->ports;
-    for (unsigned int i = 0; i < sizeof(port_ranges) / sizeof(port_ranges[0]); i++) {
-        const struct port_range *range = &port_ranges[i];
-        int result = bus_map(ports, range->base, range->count, range->name, range->io,
+    for (size_t i = 0; i < count; i++) {
+        const struct port_range *range = &ranges[i];
+        int result = bus_map(&config->vm->ports, range->base, range->count, range->name, range->io,
                              (char *)pc + range->device);
         if (result != 0) {
             return error_set(error, result, "cannot map %s at port 0x%x", range->name,
                              (unsigned int)range->base);
         }
     }
-    if (bus_map(ports, config->debug_exit_port, DEBUG_EXIT_PORTS, "debug-exit", debug_exit_io,
-                &pc->debug_exit) != 0) {
+    return 0;
+}
+
+static int map_test_device(struct pc *pc, const struct pc_config *config, struct error *error)
+{
+    int result = map_ports(pc, config, test_device_ranges,
+                           sizeof(test_device_ranges) / sizeof(test_device_ranges[0]), error);
+    if (result != 0) {
+        return result;
+    }
+    result = bus_map(&config->vm->mmio, TEST_DEVICE_WINDOW, TEST_DEVICE_WINDOW_SIZE, "test-window",
+                     test_device_window_io, &pc->test_device);
+    return result == 0 ? 0 : error_set(error, result, "cannot map the test device's window");
+}
+
+static int map_devices(struct pc *pc, const struct pc_config *config, struct error *error)
+{
+    int result =
+        map_ports(pc, config, port_ranges, sizeof(port_ranges) / sizeof(port_ranges[0]), error);
+    if (result == 0 && config->has_test_device) {
+        init_test_device(pc);
+        result = map_test_device(pc, config, error);
+    }
+    if (result != 0) {
+        return result;
+    }
+    if (bus_map(&config->vm->ports, config->debug_exit_port, DEBUG_EXIT_PORTS, "debug-exit",
+                debug_exit_io, &pc->debug_exit) != 0) {
         return error_set(error, EINVAL,
                          "the debug-exit port 0x%x is taken by another device; choose another",
                          (unsigned int)config->debug_exit_port);

@@ -8,6 +8,7 @@
 #ifndef TRAPEZE_MACHINE_PC_H
 #define TRAPEZE_MACHINE_PC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -20,6 +21,7 @@
 #include "chipset/pvpanic.h"
 #include "chipset/reset.h"
 #include "chipset/rtc.h"
+#include "chipset/test_device.h"
 #include "chipset/uart.h"
 #include "machine/interrupts.h"
 #include "vm/character.h"
@@ -33,6 +35,7 @@ struct pc_config {
     uint64_t memory_below_4g; /* bytes, for the CMOS */
     uint64_t memory_above_4g;
     uint16_t debug_exit_port;
+    bool has_test_device;
     struct character_backend console; /* what COM1 is connected to */
     struct machine_control control;   /* whom devices tell that the run is over */
 };
@@ -48,6 +51,7 @@ struct pc {
     struct pvpanic pvpanic;
     struct post_code post_code;
     struct debug_exit debug_exit;
+    struct test_device test_device; /* with has_test_device */
 };
 
 /* Initialises every device and maps it on the VM's buses. -EINVAL: the debug-exit port is taken. */
