@@ -42,25 +42,26 @@ static void flat_state(struct x86_state *state)
     state->rflags = X86_FLAGS_ONE;
 }
 
-/* Runs until HLT or so many exits; returns the nanoseconds, 0 when it did not work. */
+/*
+ * Runs a guest for so many exits; returns the nanoseconds, 0 when they were not all of that reason.
+ * The events are set with the rest: the guest before may have left the CPU halted.
+ */
 static uint64_t time_guest(struct engine_vcpu *vcpu, struct guestmem *memory, const uint8_t *guest,
-                           size_t length, unsigned int exits)
+                           size_t length, unsigned int exits, enum exit_reason reason)
 {
+    const unsigned int groups = X86_STATE_GENERAL | X86_STATE_SYSTEM | X86_STATE_EVENTS;
     struct x86_state state;
     struct vcpu_exit exit = {.reason = EXIT_NONE};
     struct error error;
     flat_state(&state);
     if (guestmem_write(memory, gpa(PROBE_AT), guest, length) != 0 ||
-        soft_engine.set_state(vcpu, X86_STATE_GENERAL | X86_STATE_SYSTEM, &state, &error) != 0) {
+        soft_engine.set_state(vcpu, groups, &state, &error) != 0) {
         return 0;
     }
     uint64_t before = clock_now_ns();
     for (unsigned int i = 0; i < exits; i++) {
-        if (soft_engine.run(vcpu, &exit, &error) != 0) {
+        if (soft_engine.run(vcpu, &exit, &error) != 0 || exit.reason != reason) {
             return 0;
-        }
-        if (exit.reason == EXIT_HLT) {
-            break;
         }
     }
     return clock_now_ns() - before;
@@ -80,8 +81,9 @@ static void measure(struct engine_probe *probe, struct engine_vm *vm, struct gue
         snprintf(probe->why, sizeof(probe->why), "%.255s", error.text);
         return;
     }
-    uint64_t loop_ns = time_guest(vcpu, memory, loop_guest, sizeof(loop_guest), 1);
-    uint64_t port_ns = time_guest(vcpu, memory, port_guest, sizeof(port_guest), PROBE_OUTPUTS);
+    uint64_t loop_ns = time_guest(vcpu, memory, loop_guest, sizeof(loop_guest), 1, EXIT_HLT);
+    uint64_t port_ns =
+        time_guest(vcpu, memory, port_guest, sizeof(port_guest), PROBE_OUTPUTS, EXIT_PIO);
     if (loop_ns != 0) {
         probe->mips = 4.0 * PROBE_ROUNDS * 1000.0 / (double)loop_ns;
     }
