@@ -6,6 +6,7 @@
 
 #include "engines/soft/memory.h"
 #include "engines/soft/native_fault.h"
+#include "engines/soft/tlb.h"
 #include "engines/soft/vector.h"
 #include "engines/soft/x87.h"
 #include "engines/soft/xsave.h"
@@ -33,6 +34,20 @@ void fake_setup(void)
         exit(1);
     }
     memset(fake.memory, 0, FAKE_MEMORY_SIZE);
+    fake.cpu.tlb = calloc(1, sizeof(*fake.cpu.tlb));
+    if (fake.cpu.tlb == NULL) {
+        exit(1);
+    }
+    for (unsigned int i = 0; i < SOFT_TLB_ENTRIES; i++) {
+        struct soft_tlb_entry *entry = &fake.cpu.tlb->entry[i];
+        entry->read_tag = entry->write_tag = soft_tlb_empty_tag(i);
+    }
+    for (unsigned int i = 0; i < 2; i++) {
+        uint8_t *page = fake.memory + 4096 * i;
+        uint64_t linear = (uint64_t)(uintptr_t)page;
+        fake.cpu.tlb->entry[soft_tlb_index(linear)] =
+            (struct soft_tlb_entry){.read_tag = linear, .write_tag = linear, .host = page};
+    }
     fake.cpu.mode = X86_DECODE_64 | SOFT_MODE_FAST;
     fake.cpu.address_mask = UINT64_MAX;
     fake.cpu.flags = X86_FLAGS_ONE;
@@ -48,6 +63,7 @@ void fake_teardown(void)
     soft_fpu_destroy(fake.cpu.fpu);
     native_fault_leave(fake.fault_thread);
     thunk_cache_destroy(fake.thunks);
+    free(fake.cpu.tlb);
     free(fake.memory);
 }
 
@@ -136,16 +152,11 @@ uint64_t soft_operand_linear(struct soft_cpu *cpu, const struct x86_instruction 
     return soft_linear(cpu, in->segment, soft_effective_address(cpu, in), size, access);
 }
 
-uint8_t *soft_chunk(struct soft_cpu *cpu, uint64_t linear, enum soft_access access,
-                    uint64_t *available)
+void soft_chunk_written(struct soft_cpu *cpu, uint64_t linear, uint64_t length)
 {
-    (void)access;
-    check(cpu, linear, 1, false);
-    if (linear - (uint64_t)(uintptr_t)fake.memory >= FAKE_MMIO) {
-        return NULL;
-    }
-    *available = 4096 - (linear & 4095);
-    return (uint8_t *)(uintptr_t)linear;
+    (void)cpu;
+    (void)linear;
+    (void)length;
 }
 
 void soft_tlb_flush_all(struct soft_cpu *cpu)

@@ -18,8 +18,9 @@ struct fake {
     struct soft_cpu cpu;
     struct thunk_cache *thunks;
     struct native_fault_thread *fault_thread;
-    /* 4 pages. Page 2 raises #PF when touched. Page 3 is MMIO: the first access in an instruction
-       leaves the run loop, the restarted instruction completes it. */
+    /* 4 pages. The TLB holds pages 0 and 1, for 64-bit mode with SOFT_MODE_FAST. Page 2 raises #PF
+       when touched. Page 3 is MMIO: the first access in an instruction leaves the run loop, the
+       restarted instruction completes it. */
     uint8_t *memory;
     unsigned int restarts;
 };

@@ -199,6 +199,7 @@ static bool compare(const struct soft_instruction *in, unsigned int *failures)
             (uint64_t)(uintptr_t)(window + 64 + (aligned ? 0 : fake_random() % 64));
     }
     load_soft(&state);
+    fake.cpu.mode ^= SOFT_MODE_FAST; /* by turns through the TLB and through memory.h */
     int vector = fake_execute(in);
     soft_fpu_save(fake.cpu.fpu);
     if (vector != FAKE_NO_EXCEPTION) {
@@ -242,6 +243,7 @@ static void test_against_host(void)
             refused++;
         }
     }
+    fake.cpu.mode |= SOFT_MODE_FAST;
     printf("vector: %u cases of %u opcodes\n", cases, forms);
     CHECK_EQUAL(failures, 0);
     CHECK_EQUAL(refused, 0);
@@ -680,6 +682,9 @@ int main(void)
     test_against_host();
     test_availability();
     test_alignment();
+    fake.cpu.mode ^= SOFT_MODE_FAST;
+    test_alignment();
+    fake.cpu.mode ^= SOFT_MODE_FAST;
     test_simd_exceptions();
     test_store_fault();
     test_controls();

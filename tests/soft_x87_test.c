@@ -116,6 +116,7 @@ static bool compare(const uint8_t *bytes, size_t length, const struct soft_fxsav
     load_image(start);
     memcpy(fake.cpu.gpr, native.gpr, sizeof(native.gpr));
     soft_set_arithmetic_flags(&fake.cpu, native.flags);
+    fake.cpu.mode ^= SOFT_MODE_FAST; /* by turns through the TLB and through memory.h */
     int vector = fake_run(bytes, length);
     memcpy(after, window, WINDOW);
     memcpy(window, before, WINDOW);
@@ -427,6 +428,8 @@ int main(void)
     test_against_host();
     test_pending();
     test_availability();
+    test_stores();
+    fake.cpu.mode ^= SOFT_MODE_FAST;
     test_stores();
     test_environment_stores();
     test_environment_loads();

@@ -6,6 +6,7 @@
 #include "engines/soft/fpu.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/thunk.h"
+#include "engines/soft/vector_memory.h"
 
 #define SHAPE_ANY_VECTOR (X86_SHAPE_REG_VECTOR | X86_SHAPE_RM_VECTOR)
 
@@ -117,16 +118,36 @@ static inline void run_thunk(struct soft_cpu *cpu, const struct soft_instruction
     }
 }
 
-static inline void run_with_memory(struct soft_cpu *cpu, const struct soft_instruction *in)
+static bool misaligned(const struct x86_instruction *decoded, const void *host)
 {
-    uint8_t buffer[32] __attribute__((aligned(32)));
+    return (decoded->shape & X86_SHAPE_ALIGNED) != 0 &&
+           ((uintptr_t)host & (decoded->memory_size - 1u)) != 0;
+}
+
+static inline void run_with_source(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
     unsigned int size = in->decoded.memory_size;
-    if ((in->decoded.shape & X86_SHAPE_MEMORY_WRITE) == 0) {
-        uint64_t linear = soft_vector_linear(cpu, in, SOFT_READ);
-        soft_vector_read(cpu, linear, buffer, size);
-        run_thunk(cpu, in, buffer);
+    uint8_t *host = soft_direct_read(cpu, &in->decoded, size);
+    if (host != NULL && !misaligned(&in->decoded, host)) {
+        run_thunk(cpu, in, host);
         return;
     }
+    uint8_t buffer[32] __attribute__((aligned(32)));
+    uint64_t linear = soft_vector_linear(cpu, in, SOFT_READ);
+    soft_vector_read(cpu, linear, buffer, size);
+    run_thunk(cpu, in, buffer);
+}
+
+static inline void run_with_destination(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    unsigned int size = in->decoded.memory_size;
+    struct soft_direct_write write = soft_direct_write_begin(cpu, &in->decoded, size);
+    if (write.host != NULL && !misaligned(&in->decoded, write.host)) {
+        run_thunk(cpu, in, write.host);
+        soft_direct_write_end(cpu, &write, size);
+        return;
+    }
+    uint8_t buffer[32] __attribute__((aligned(32)));
     uint64_t linear = soft_vector_linear(cpu, in, SOFT_WRITE);
     if ((in->decoded.shape & X86_SHAPE_MXCSR) != 0) {
         soft_check_write(cpu, linear, size); /* a page fault must find MXCSR unchanged */
@@ -138,7 +159,11 @@ static inline void run_with_memory(struct soft_cpu *cpu, const struct soft_instr
 static inline void run(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     if (soft_is_memory(in)) {
-        run_with_memory(cpu, in);
+        if ((in->decoded.shape & X86_SHAPE_MEMORY_WRITE) != 0) {
+            run_with_destination(cpu, in);
+        } else {
+            run_with_source(cpu, in);
+        }
     } else {
         unsigned int shape = in->decoded.shape;
         run_thunk(cpu, in,

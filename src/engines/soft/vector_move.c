@@ -8,6 +8,7 @@
 #include "engines/soft/fpu.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/vector.h"
+#include "engines/soft/vector_memory.h"
 
 /* One instantiation for each encoding and length: checks, sizes and clearing become constants. */
 enum kind { LEGACY, VEX128, VEX256 };
@@ -37,10 +38,26 @@ static inline void put(struct soft_cpu *cpu, unsigned int number, const uint8_t 
     }
 }
 
+static inline bool misaligned(const struct soft_instruction *in, const void *host, enum kind kind)
+{
+    return (in->decoded.shape & X86_SHAPE_ALIGNED) != 0 &&
+           ((uintptr_t)host & (bytes_of(kind) - 1)) != 0;
+}
+
 static inline void load(struct soft_cpu *cpu, const struct soft_instruction *in, enum kind kind)
 {
     require(cpu, kind);
     uint8_t value[32];
+    const uint8_t *host =
+        soft_is_memory(in) ? soft_direct_read(cpu, &in->decoded, bytes_of(kind)) : NULL;
+    if (host != NULL && !misaligned(in, host, kind)) {
+        uint8_t *to = cpu->fpu->ymm[in->decoded.reg];
+        soft_direct_copy(to, host, bytes_of(kind));
+        if (kind == VEX128) {
+            memset(to + 16, 0, 16);
+        }
+        return;
+    }
     if (soft_is_memory(in)) {
         soft_read_bytes(cpu, soft_vector_linear(cpu, in, SOFT_READ), value, bytes_of(kind));
     } else {
@@ -54,12 +71,40 @@ static inline void store(struct soft_cpu *cpu, const struct soft_instruction *in
     require(cpu, kind);
     const uint8_t *from = cpu->fpu->ymm[in->decoded.reg];
     if (soft_is_memory(in)) {
+        struct soft_direct_write write = soft_direct_write_begin(cpu, &in->decoded, bytes_of(kind));
+        if (write.host != NULL && !misaligned(in, write.host, kind)) {
+            soft_direct_copy(write.host, from, bytes_of(kind));
+            soft_direct_write_end(cpu, &write, bytes_of(kind));
+            return;
+        }
         soft_write_bytes(cpu, soft_vector_linear(cpu, in, SOFT_WRITE), from, bytes_of(kind));
     } else {
         uint8_t value[32];
         memcpy(value, from, bytes_of(kind));
         put(cpu, in->decoded.rm, value, kind);
     }
+}
+
+static inline uint64_t read_operand(struct soft_cpu *cpu, const struct x86_instruction *decoded,
+                                    unsigned int width)
+{
+    const uint8_t *host = soft_direct_read(cpu, decoded, width);
+    if (host != NULL) {
+        return soft_host_load(host, width);
+    }
+    return soft_read(cpu, soft_operand_linear(cpu, decoded, width, SOFT_READ), width);
+}
+
+static inline void write_operand(struct soft_cpu *cpu, const struct x86_instruction *decoded,
+                                 uint64_t value, unsigned int width)
+{
+    struct soft_direct_write write = soft_direct_write_begin(cpu, decoded, width);
+    if (write.host != NULL) {
+        soft_host_store(write.host, value, width);
+        soft_direct_write_end(cpu, &write, width);
+        return;
+    }
+    soft_write(cpu, soft_operand_linear(cpu, decoded, width, SOFT_WRITE), value, width);
 }
 
 /* MOVQ, MOVD: width bytes into a register whose other bits up to 127 are cleared. */
@@ -69,7 +114,7 @@ static inline void load_low(struct soft_cpu *cpu, const struct soft_instruction 
     require(cpu, kind);
     uint64_t value[4] = {0};
     if (soft_is_memory(in)) {
-        value[0] = soft_read(cpu, soft_operand_linear(cpu, &in->decoded, width, SOFT_READ), width);
+        value[0] = read_operand(cpu, &in->decoded, width);
     } else if (from_gpr) {
         value[0] = cpu->gpr[in->decoded.rm];
     } else {
@@ -88,7 +133,7 @@ static inline void store_low(struct soft_cpu *cpu, const struct soft_instruction
     uint64_t value[4] = {0};
     memcpy(value, cpu->fpu->ymm[in->decoded.reg], width);
     if (soft_is_memory(in)) {
-        soft_write(cpu, soft_operand_linear(cpu, &in->decoded, width, SOFT_WRITE), value[0], width);
+        write_operand(cpu, &in->decoded, value[0], width);
     } else if (to_gpr) {
         cpu->gpr[in->decoded.rm] = value[0];
     } else {

@@ -6,6 +6,7 @@
 #include "engines/soft/fpu.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/vector.h"
+#include "engines/soft/vector_memory.h"
 
 void soft_require_x87(struct soft_cpu *cpu)
 {
@@ -121,8 +122,12 @@ static void execute_load(struct soft_cpu *cpu, const struct soft_instruction *in
     unsigned int size = memory_form_of(&in->decoded).size;
     soft_require_x87(cpu);
     soft_wait_x87(cpu);
-    soft_vector_read(cpu, soft_operand_linear(cpu, &in->decoded, size, SOFT_READ), operand, size);
-    run_thunk(cpu, in, operand);
+    uint8_t *host = soft_direct_read(cpu, &in->decoded, size);
+    if (host == NULL) {
+        host = operand;
+        soft_vector_read(cpu, soft_operand_linear(cpu, &in->decoded, size, SOFT_READ), host, size);
+    }
+    run_thunk(cpu, in, host);
     note_pointers(cpu, &in->decoded);
 }
 
@@ -137,8 +142,8 @@ static bool has_stored(const struct soft_fpu *fpu)
 }
 
 /*
- * The destination is no plain memory, so the store may leave the run loop and the instruction run
- * again: the x87 state changes only once the bytes are out.
+ * The destination may fault or be MMIO, where the store leaves the run loop and the instruction
+ * runs again: the x87 state changes only once the bytes are out.
  */
 static void store_carefully(struct soft_cpu *cpu, const struct soft_instruction *in,
                             uint64_t linear, unsigned int size)
@@ -163,16 +168,12 @@ static void execute_store(struct soft_cpu *cpu, const struct soft_instruction *i
     unsigned int size = memory_form_of(&in->decoded).size;
     soft_require_x87(cpu);
     soft_wait_x87(cpu);
-    uint64_t linear = soft_operand_linear(cpu, &in->decoded, size, SOFT_WRITE);
-    uint64_t available = 0;
-    if (soft_chunk(cpu, linear, SOFT_WRITE, &available) != NULL && available >= size) {
-        uint8_t operand[16];
-        run_thunk(cpu, in, operand);
-        if (has_stored(cpu->fpu)) {
-            soft_vector_write(cpu, linear, operand, size);
-        }
+    struct soft_direct_write write = soft_direct_write_begin(cpu, &in->decoded, size);
+    if (write.host != NULL) {
+        run_thunk(cpu, in, write.host);
+        soft_direct_write_end(cpu, &write, size);
     } else {
-        store_carefully(cpu, in, linear, size);
+        store_carefully(cpu, in, soft_operand_linear(cpu, &in->decoded, size, SOFT_WRITE), size);
     }
     note_pointers(cpu, &in->decoded);
 }
