@@ -123,6 +123,32 @@ static void test_periodic(void)
     CHECK(bench.timers.first == NULL);
 }
 
+/* From one-shot to periodic and back the count goes on; what was due came in the old mode. */
+static void test_change_of_mode(void)
+{
+    struct bench bench;
+
+    set_up_enabled(&bench, 1);
+    write_apic(&bench, 0, DIVIDE, DIVIDE_BY_1);
+    write_apic(&bench, 0, LVT_TIMER, 0x50);
+    write_apic(&bench, 0, INITIAL_COUNT, 1000);
+    manual_timer_advance(&bench.timers, 400);
+    write_apic(&bench, 0, LVT_TIMER, PERIODIC | 0x50);
+    CHECK_EQUAL(read_apic(&bench, 0, CURRENT_COUNT), 600);
+    manual_timer_advance(&bench.timers, 900);
+    CHECK_EQUAL(read_apic(&bench, 0, CURRENT_COUNT), 700);
+    CHECK(take(&bench, 0x50));
+    write_apic(&bench, 0, LVT_TIMER, 0x50);
+    CHECK_EQUAL(read_apic(&bench, 0, CURRENT_COUNT), 700);
+    bench.timers.time += 1500; /* the host's timer is late */
+    write_apic(&bench, 0, LVT_TIMER, PERIODIC | 0x50);
+    CHECK_EQUAL(read_apic(&bench, 0, CURRENT_COUNT), 0);
+    CHECK(take(&bench, 0x50));
+    manual_timer_advance(&bench.timers, 5000);
+    CHECK_EQUAL(read_apic(&bench, 0, CURRENT_COUNT), 0);
+    CHECK(!lapic_pending(&bench.lapics, 0));
+}
+
 static void test_deadline(void)
 {
     struct bench bench;
@@ -200,6 +226,7 @@ int main(void)
     test_one_shot();
     test_dividers();
     test_periodic();
+    test_change_of_mode();
     test_deadline();
     test_reserved_mode();
     return check_summary();

@@ -64,6 +64,21 @@ static void test_init_of_bootstrap_processor(void)
     vm_destroy(vm);
 }
 
+/* Of NMIs that come before the vCPU looks, two count: see "Handling Multiple NMIs". */
+static void test_nmis_together(void)
+{
+    struct vm *vm = make_scripted(1);
+    for (unsigned int i = 0; i < 3; i++) {
+        vm_signal_nmi(vm, 0);
+    }
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(atomic_load(&script.nmis[0]), 2);
+    vm_destroy(vm);
+}
+
 static void test_nmi_while_running(void)
 {
     struct vm *vm = make_scripted(1);
@@ -258,6 +273,7 @@ int main(void)
     test_sipi_starts_a_processor();
     test_init_and_sipi_restart_a_processor();
     test_init_of_bootstrap_processor();
+    test_nmis_together();
     test_nmi_while_running();
     test_halt_until_interrupt();
     test_interrupt_while_running();

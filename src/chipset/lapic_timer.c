@@ -93,11 +93,22 @@ void lapic_timer_set_divide(struct lapic *apic, uint32_t value)
     }
 }
 
-/* A change to or from TSC-deadline mode disarms the timer. */
+static void expired(void *context);
+
+/*
+ * A change to or from TSC-deadline mode disarms the timer. Between the others the count goes on;
+ * what was due before the change counts as having come in the old mode.
+ */
 void lapic_timer_set_lvt(struct lapic *apic, uint32_t value)
 {
     enum timer_mode old = mode_of(apic);
 
+    if (old != TIMER_TSC_DEADLINE && apic->timer_next != 0) {
+        if (now(apic) >= apic->timer_next) {
+            expired(apic);
+        }
+        apic->timer_start = apic->timer_next - period_of(apic);
+    }
     apic->lvt[LAPIC_LVT_TIMER] = value;
     if (mode_of(apic) != old &&
         (old == TIMER_TSC_DEADLINE || mode_of(apic) == TIMER_TSC_DEADLINE)) {

@@ -98,6 +98,20 @@ static int take_sipi(struct vcpu *vcpu, struct x86_state *state)
     return engine_of(vcpu)->set_state(vcpu->engine_vcpu, groups, state, &vcpu->error);
 }
 
+/*
+ * "Handling Multiple NMIs": one runs and one more is latched, so that two can come before we look;
+ * of more the rest are lost.
+ */
+static int take_nmis(struct vcpu *vcpu)
+{
+    unsigned int count = atomic_exchange(&vcpu->nmis, 0);
+    int code = 0;
+    for (unsigned int i = 0; code == 0 && i < count && i < 2 && !vcpu->waiting_for_sipi; i++) {
+        code = engine_of(vcpu)->nmi(vcpu->engine_vcpu);
+    }
+    return code;
+}
+
 static int serve_requests(struct vcpu *vcpu)
 {
     unsigned int requests = atomic_exchange(&vcpu->requests, 0);
@@ -113,8 +127,8 @@ static int serve_requests(struct vcpu *vcpu)
     if (code == 0 && (requests & VCPU_REQUEST_SIPI) != 0) {
         code = take_sipi(vcpu, &state);
     }
-    if (code == 0 && (requests & VCPU_REQUEST_NMI) != 0 && !vcpu->waiting_for_sipi) {
-        code = engine_of(vcpu)->nmi(vcpu->engine_vcpu);
+    if (code == 0 && (requests & VCPU_REQUEST_NMI) != 0) {
+        code = take_nmis(vcpu);
     }
     return code;
 }

@@ -217,6 +217,7 @@ void vm_signal_sipi(struct vm *vm, unsigned int vcpu, uint8_t vector)
 
 void vm_signal_nmi(struct vm *vm, unsigned int vcpu)
 {
+    atomic_fetch_add(&vm->vcpus[vcpu].nmis, 1);
     vcpu_request(&vm->vcpus[vcpu], VCPU_REQUEST_NMI);
 }
 

@@ -66,6 +66,7 @@ struct vcpu {
     struct event_count wake; /* signalled when a request or an interrupt may have come */
     /* Requests from other threads, bits of VCPU_REQUEST_…; set, then kick. */
     atomic_uint requests;
+    atomic_uint nmis; /* how many, with VCPU_REQUEST_NMI */
     atomic_uint sipi_vector;
     bool waiting_for_sipi; /* its thread only */
     /* What CPUID shows on it; filled in before vm_start, else vm->cpuid is taken as it is. */

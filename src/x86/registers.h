@@ -117,13 +117,14 @@ enum x86_segment_register {
 #define X86_XCR0_AVX  (UINT64_C(1) << 2)
 #define X86_XCR0_PKRU (UINT64_C(1) << 9)
 
-#define X86_DR6_ONES    UINT64_C(0xffff0ff0) /* bits that read as one */
-#define X86_DR6_BD      (UINT64_C(1) << 13)
-#define X86_DR6_BS      (UINT64_C(1) << 14)
-#define X86_DR6_BT      (UINT64_C(1) << 15)
-#define X86_DR7_ONE     UINT64_C(0x400)
-#define X86_DR7_GD      (UINT64_C(1) << 13)
-#define X86_DR7_ENABLES UINT64_C(0xff)
+#define X86_DR6_ONES        UINT64_C(0xffff0ff0) /* bits that read as one */
+#define X86_DR6_BREAKPOINTS UINT64_C(0xf)        /* B0..B3 */
+#define X86_DR6_BD          (UINT64_C(1) << 13)
+#define X86_DR6_BS          (UINT64_C(1) << 14)
+#define X86_DR6_BT          (UINT64_C(1) << 15)
+#define X86_DR7_ONE         UINT64_C(0x400)
+#define X86_DR7_GD          (UINT64_C(1) << 13)
+#define X86_DR7_ENABLES     UINT64_C(0xff)
 
 enum x86_vector {
     X86_VECTOR_DE = 0,

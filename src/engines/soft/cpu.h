@@ -130,7 +130,9 @@ struct soft_cpu {
     bool nmi_blocked, nmi_pending;
     bool interrupt_waiting; /* the source had something while RFLAGS.IF was 0 */
     bool halted;
-    uint64_t pending_dr6; /* breakpoint and single-step conditions met by this instruction */
+    uint64_t pending_dr6;     /* breakpoint and single-step conditions met by this instruction */
+    bool mid_string;          /* REP ended before its last iteration, to go on at the same RIP */
+    atomic_uint nmi_arrivals; /* NMIs sent and not yet looked at */
     /* the exception being raised (valid after longjmp) and the chain that a shutdown reports */
     uint8_t exception_vector;
     bool exception_has_error;

@@ -90,7 +90,7 @@ static unsigned int checked_number(struct soft_cpu *cpu, unsigned int number)
     if ((cpu->dr[7] & X86_DR7_GD) != 0) {
         /* "General-Detect Exception Condition": a fault; GD is cleared for the handler */
         cpu->dr[7] &= ~X86_DR7_GD;
-        cpu->dr[6] |= X86_DR6_BD;
+        soft_debug_report(cpu, X86_DR6_BD);
         soft_raise(cpu, X86_VECTOR_DB);
     }
     return number == 4 || number == 5 ? number + 2 : number;

@@ -17,6 +17,15 @@
 soft_execute soft_mov_from_dr;
 soft_execute soft_mov_to_dr;
 
+/*
+ * Puts the conditions of a #DB into DR6: B0..B3 tell of this one only, the other bits stay until
+ * software clears them ("Debug Status Register (DR6)").
+ */
+static inline void soft_debug_report(struct soft_cpu *cpu, uint64_t conditions)
+{
+    cpu->dr[6] = (cpu->dr[6] & ~X86_DR6_BREAKPOINTS) | conditions;
+}
+
 /* True if DR7 enables any breakpoint. */
 static inline bool soft_debug_armed(const struct soft_cpu *cpu)
 {

@@ -186,6 +186,7 @@ static void interrupt_changed(struct engine_vcpu *vcpu)
 
 static int nmi(struct engine_vcpu *vcpu)
 {
+    atomic_fetch_add(&vcpu->cpu.nmi_arrivals, 1);
     soft_attend(&vcpu->cpu, SOFT_ATTENTION_NMI);
     return 0;
 }

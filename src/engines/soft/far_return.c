@@ -51,7 +51,8 @@ void soft_hide_inner_segments(struct soft_cpu *cpu, unsigned int cpl)
             x86_segment_is_code(segment) && (segment->attributes & X86_TYPE_CONFORMING) != 0;
         bool unusable = (segment->attributes & X86_SEGMENT_UNUSABLE) != 0;
         if (!unusable && !conforming && cpl > x86_segment_dpl(segment)) {
-            *segment = soft_null_segment(0);
+            segment->selector = 0; /* the base stays: 64-bit code still uses that of FS and GS */
+            segment->attributes = X86_SEGMENT_UNUSABLE;
         }
     }
 }

@@ -27,6 +27,10 @@ uint64_t soft_event_flags_image(const struct soft_cpu *cpu, const struct soft_ev
     if (soft_event_is_fault(event)) {
         return image | X86_FLAGS_RF;
     }
+    if (cpu->mid_string) {
+        /* "Instruction-Breakpoint Exception Condition": between two iterations, likewise */
+        return image | X86_FLAGS_RF;
+    }
     bool by_instruction = event->kind == SOFT_EVENT_SOFTWARE || event->kind == SOFT_EVENT_INT1;
     return by_instruction ? image & ~X86_FLAGS_RF : image;
 }
@@ -80,6 +84,8 @@ void soft_enter_event(struct soft_cpu *cpu, const struct soft_event *event)
     }
     cpu->sti_shadow = false;
     cpu->mov_ss_shadow = false;
+    cpu->mid_string = false;
+    cpu->halted = false; /* a single step's trap ends even HLT */
     if (event->kind == SOFT_EVENT_NMI) {
         cpu->nmi_blocked = true;
     }

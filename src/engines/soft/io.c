@@ -122,6 +122,7 @@ static void resume_if_unfinished(struct soft_cpu *cpu, const struct soft_string 
 {
     if (string->repeat && soft_string_count(string) != 0) {
         cpu->next_rip = cpu->rip;
+        cpu->mid_string = true;
     }
 }
 

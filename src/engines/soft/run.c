@@ -272,15 +272,23 @@ static void take_interrupt(struct soft_cpu *cpu)
     }
 }
 
+/*
+ * One NMI is latched while another is being handled; the rest are lost. The first of two that come
+ * together would have been taken at once, had we looked in time: so it takes no place.
+ */
 static void take_nmi(struct soft_cpu *cpu)
 {
     clear_attention(cpu, SOFT_ATTENTION_NMI);
-    cpu->nmi_pending = true;
-    if (!cpu->nmi_blocked) {
-        cpu->nmi_pending = false;
-        cpu->nmi_blocked = true;
-        enter_event(cpu, SOFT_EVENT_NMI, X86_VECTOR_NMI);
+    unsigned int waiting = atomic_exchange(&cpu->nmi_arrivals, 0) + (cpu->nmi_pending ? 1u : 0u);
+    if (waiting == 0) {
+        return;
     }
+    if (cpu->nmi_blocked) {
+        cpu->nmi_pending = true;
+        return;
+    }
+    cpu->nmi_pending = waiting > 1;
+    enter_event(cpu, SOFT_EVENT_NMI, X86_VECTOR_NMI);
 }
 
 /* "Instruction-Breakpoint Exception Condition": a fault, before the instruction. */
@@ -288,7 +296,7 @@ static void check_execute(struct soft_cpu *cpu)
 {
     uint64_t hits = soft_debug_execute_hits(cpu, cpu->rip + cpu->code_base);
     if (hits != 0) {
-        cpu->dr[6] |= hits;
+        soft_debug_report(cpu, hits);
         cpu->dr[7] &= ~X86_DR7_GD;
         cpu->flags |= X86_FLAGS_RF; /* goes into the saved image */
         soft_raise(cpu, X86_VECTOR_DB);
@@ -298,10 +306,60 @@ static void check_execute(struct soft_cpu *cpu)
 /* The traps that the instruction just completed has met. */
 static _Noreturn void raise_traps(struct soft_cpu *cpu)
 {
-    cpu->dr[6] |= cpu->pending_dr6;
+    soft_debug_report(cpu, cpu->pending_dr6);
     cpu->dr[7] &= ~X86_DR7_GD;
     cpu->pending_dr6 = 0;
     soft_raise(cpu, X86_VECTOR_DB);
+}
+
+/*
+ * "Single-Step Exception Condition": TF as it was before the instruction decides, but where the
+ * instruction itself saves RFLAGS and loads others. MOV SS puts the trap off for good: the next
+ * instruction has its own.
+ */
+static void note_single_step(struct soft_cpu *cpu, bool trap, enum x86_operation operation)
+{
+    switch (operation) {
+    case X86_OP_INT:
+    case X86_OP_INT1:
+    case X86_OP_INT3:
+    case X86_OP_INTO:
+    case X86_OP_SYSCALL:
+    case X86_OP_SYSRET:
+        trap = (cpu->flags & X86_FLAGS_TF) != 0;
+        break;
+    default:
+        break;
+    }
+    if (trap && !cpu->mov_ss_shadow) {
+        cpu->pending_dr6 |= X86_DR6_BS;
+    }
+}
+
+static bool traps_are_due(const struct soft_cpu *cpu)
+{
+    return cpu->pending_dr6 != 0 && !cpu->mov_ss_shadow;
+}
+
+/*
+ * The traps of an instruction that has just been run. One that is still to be served outside (OUT,
+ * RDMSR) keeps them until it is; HLT is over when there are any.
+ */
+static void end_step(struct soft_cpu *cpu, enum x86_operation operation)
+{
+    if (operation == X86_OP_INT1 && cpu->pending_dr6 != 0) {
+        soft_debug_report(cpu, cpu->pending_dr6); /* the same #DB tells of them */
+        cpu->pending_dr6 = 0;
+    }
+    if (!traps_are_due(cpu)) {
+        return;
+    }
+    if (cpu->halted) {
+        clear_attention(cpu, SOFT_ATTENTION_LEAVE);
+    }
+    if ((atomic_load_explicit(&cpu->attention, memory_order_relaxed) & SOFT_ATTENTION_LEAVE) == 0) {
+        raise_traps(cpu);
+    }
 }
 
 /* One instruction with everything that a step may meet: shadows, TF, RF, breakpoints. */
@@ -316,18 +374,13 @@ static void step(struct soft_cpu *cpu)
     }
     enum x86_operation operation = soft_run_single(cpu);
     soft_progress(cpu);
-    if (operation != X86_OP_IRET) {
+    if (operation != X86_OP_IRET && !cpu->mid_string) {
         cpu->flags &= ~X86_FLAGS_RF;
     }
-    bool entered_handler = operation == X86_OP_INT || operation == X86_OP_INT3 ||
-                           operation == X86_OP_INTO || operation == X86_OP_INT1;
-    if (trap && !entered_handler) {
-        cpu->pending_dr6 |= X86_DR6_BS;
-    }
-    if (cpu->pending_dr6 != 0 && !cpu->mov_ss_shadow) {
-        raise_traps(cpu);
-    }
-    bool stepping = (cpu->flags & (X86_FLAGS_TF | X86_FLAGS_RF)) != 0 || soft_debug_armed(cpu);
+    note_single_step(cpu, trap, operation);
+    end_step(cpu, operation);
+    bool stepping = (cpu->flags & (X86_FLAGS_TF | X86_FLAGS_RF)) != 0 || soft_debug_armed(cpu) ||
+                    cpu->pending_dr6 != 0;
     if (!stepping) {
         clear_attention(cpu, SOFT_ATTENTION_STEP);
     }
@@ -354,6 +407,9 @@ static bool attend(struct soft_cpu *cpu)
         clear_attention(cpu, SOFT_ATTENTION_KICK);
         cpu->exit->reason = EXIT_KICKED;
         return true;
+    }
+    if (traps_are_due(cpu)) {
+        raise_traps(cpu); /* before interrupts: "Priority Among Concurrent Events" */
     }
     if (in_shadow(cpu)) {
         return false;
@@ -459,6 +515,7 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
         break;
     case SOFT_ESCAPE_RESTART:
         tidy(cpu);
+        cpu->pending_dr6 = 0;
         cpu->delivering = false;
         run_until_exit(cpu);
         break;

@@ -7,6 +7,7 @@ struct soft_string soft_string_begin(struct soft_cpu *cpu, const struct soft_ins
 {
     const struct x86_instruction *decoded = &in->decoded;
     bool down = (cpu->flags & X86_FLAGS_DF) != 0;
+    cpu->mid_string = false;
     return (struct soft_string){
         .cpu = cpu,
         .decoded = decoded,
@@ -59,6 +60,7 @@ bool soft_string_pause(const struct soft_string *string)
         return false;
     }
     cpu->next_rip = cpu->rip;
+    cpu->mid_string = true;
     return true;
 }
 
@@ -94,14 +96,17 @@ static uint64_t least(uint64_t a, uint64_t b)
 /*
  * A host pointer to the elements at segment:offset, which soft_linear has checked the first of;
  * cuts *elements to what it reaches. NULL if not even one can be reached this way. Data
- * breakpoints want every access on its own.
+ * breakpoints want every access on its own, and so do single steps: "REP" with TF traps after each
+ * iteration.
  */
 static uint8_t *string_chunk(const struct soft_string *string, unsigned int segment,
                              uint64_t offset, uint64_t linear, enum soft_access access,
                              uint64_t *elements)
 {
     uint64_t available;
-    if (string->step < 0 || *elements < 2 || (string->cpu->dr[7] & X86_DR7_ENABLES) != 0) {
+    const struct soft_cpu *cpu = string->cpu;
+    bool watched = (cpu->dr[7] & X86_DR7_ENABLES) != 0 || (cpu->flags & X86_FLAGS_TF) != 0;
+    if (string->step < 0 || *elements < 2 || watched) {
         return NULL;
     }
     uint8_t *host = soft_chunk(string->cpu, linear, access, &available);

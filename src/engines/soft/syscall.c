@@ -62,6 +62,10 @@ void soft_sysret(struct soft_cpu *cpu, const struct soft_instruction *in)
     cpu->next_rip = to_64bit ? target : target & 0xffffffff;
     soft_set_rflags(cpu, (cpu->gpr[X86_R11] & SYSRET_FLAGS) | X86_FLAGS_ONE);
     load_flat_segments(cpu, code, (uint16_t)((base + 8) | 3), 3, to_64bit);
+    if ((cpu->flags & X86_FLAGS_TF) != 0) {
+        cpu->pending_dr6 |=
+            X86_DR6_BS; /* the TF that was loaded traps before the next instruction */
+    }
 }
 
 /* IA32_SYSENTER_CS names four or five descriptors in a row; 0 turns the pair off. */

@@ -1,0 +1,96 @@
+/* Tiny guests on the real software CPU: what public exams found, and the like of it. */
+#include "check.h"
+#include "engines/soft/soft.h"
+#include "soft_guest.h"
+#include "x86/registers.h"
+
+#define NON_CANONICAL UINT64_C(0x8000000000000000)
+#define LOAD(guest, ...)                                                                           \
+    do {                                                                                           \
+        static const uint8_t code_[] = {__VA_ARGS__};                                              \
+        soft_guest_load((guest), code_, sizeof code_);                                             \
+    } while (0)
+
+/* "Canonical Addressing": #GP(0), and #SS(0) through RSP and RBP, before any page is looked at. */
+static void test_non_canonical_operands(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    guest.state.cr2 = 0x1234;
+    guest.state.gpr[X86_RAX] = NON_CANONICAL;
+    LOAD(&guest, 0x48, 0x83, 0x08, 0x00); /* or qword [rax], 0 */
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_GP);
+    CHECK_EQUAL(soft_guest_frame(&guest, 0), 0);
+    LOAD(&guest, 0x48, 0x83, 0x0c, 0x04, 0x00); /* or qword [rsp+rax], 0 */
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_SS);
+    LOAD(&guest, 0x48, 0x83, 0x4c, 0x05, 0x00, 0x00); /* or qword [rbp+rax], 0 */
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_SS);
+    CHECK_EQUAL(guest.state.cr2, 0x1234);
+    soft_guest_close(&guest);
+}
+
+/* IRET to an outer level makes GS null, but 64-bit code goes on using its base. */
+static void test_base_of_nullified_segment(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    const uint64_t gdt = SOFT_GUEST_DATA;
+    soft_guest_write(&guest, gdt + 0x20, UINT64_C(0x00affb000000ffff), 8); /* code, DPL 3 */
+    soft_guest_write(&guest, gdt + 0x28, UINT64_C(0x00cff3000000ffff), 8); /* data, DPL 3 */
+    guest.state.gdtr = (struct x86_table_register){.base = gdt, .limit = 0x2f};
+    guest.state.segment[X86_GS].base = 0x5000;
+    const uint64_t stack = SOFT_GUEST_STACK - 40;
+    const uint64_t frame[] = {SOFT_GUEST_CODE + 0x100, 0x23, X86_FLAGS_ONE, SOFT_GUEST_STACK, 0x2b};
+    for (unsigned int i = 0; i < 5; i++) {
+        soft_guest_write(&guest, stack + 8 * i, frame[i], 8);
+    }
+    guest.state.gpr[X86_RSP] = stack;
+    LOAD(&guest, 0x48, 0xcf); /* iretq, to a page that level 3 may not read */
+    guest.state.segment[X86_TR].base = SOFT_GUEST_DATA + 0x1000;
+    soft_guest_write(&guest, SOFT_GUEST_DATA + 0x1000 + 4, SOFT_GUEST_STACK, 8);
+    soft_guest_write(&guest, gdt + 0x10, UINT64_C(0x00af9b000000ffff), 8);
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_PF);
+    CHECK_EQUAL(guest.state.segment[X86_GS].selector, 0);
+    CHECK_EQUAL(guest.state.segment[X86_GS].base, 0x5000);
+    soft_guest_close(&guest);
+}
+
+/* Of NMIs that come together two are taken, one after the other; a third is lost. */
+static void test_several_nmis(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    LOAD(&guest, 0x90, 0xf4);
+    for (unsigned int i = 0; i < 3; i++) {
+        CHECK_EQUAL(soft_engine.nmi(guest.vcpu), 0);
+    }
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_NMI);
+    CHECK(guest.state.nmi_blocked && guest.state.nmi_pending);
+    CHECK_EQUAL(soft_engine.nmi(guest.vcpu), 0);
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_NMI);
+    CHECK(guest.state.nmi_blocked && !guest.state.nmi_pending);
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), -1);
+    CHECK_EQUAL(guest.state.rip, SOFT_GUEST_CODE + 2);
+    soft_guest_close(&guest);
+}
+
+int main(void)
+{
+    test_non_canonical_operands();
+    test_base_of_nullified_segment();
+    test_several_nmis();
+    return check_summary();
+}
