@@ -1,5 +1,6 @@
 #include "soft_native.h"
 
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +8,24 @@
 
 static uint8_t *code;
 
-void native_setup(void)
+static bool host_has_features(void)
 {
+    unsigned int a, b, c, d;
+    return __builtin_cpu_supports("avx2") && __get_cpuid_count(0xd, 1, &a, &b, &c, &d) != 0 &&
+           (a & 3) == 3; /* XSAVEOPT, XSAVEC */
+}
+
+bool native_setup(void)
+{
+    if (!host_has_features()) {
+        return false;
+    }
     code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (code == MAP_FAILED) {
         perror("mapping executable memory");
         exit(1);
     }
+    return true;
 }
 
 #define YMM(n)            "vmovups %c[ymm] + 32 * " #n "(%%r15), %%ymm" #n "\n\t"
@@ -23,8 +35,9 @@ void native_setup(void)
 #define ALL(M)            M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
 #define ALL_GPR(M)                                                                                 \
     M(0, rax)                                                                                      \
-    M(1, rcx) M(2, rdx) M(3, rbx) M(5, rbp) M(6, rsi) M(7, rdi) M(8, r8) M(9, r9) M(10, r10)       \
-        M(11, r11) M(12, r12) M(13, r13)
+    M(1, rcx)                                                                                      \
+    M(2, rdx) M(3, rbx) M(5, rbp) M(6, rsi) M(7, rdi) M(8, r8) M(9, r9) M(10, r10) M(11, r11)      \
+        M(12, r12) M(13, r13)
 
 void native_run(struct native_state *state, const uint8_t *bytes, size_t length)
 {

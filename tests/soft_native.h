@@ -6,6 +6,7 @@
 #ifndef TRAPEZE_TESTS_SOFT_NATIVE_H
 #define TRAPEZE_TESTS_SOFT_NATIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,8 @@ struct native_state {
     uint32_t mxcsr;
 };
 
-void native_setup(void);
+/* False if the host lacks AVX2 or XSAVEC, without which there is nothing to compare with. */
+bool native_setup(void);
 /* The state after; nothing that traps may be run. */
 void native_run(struct native_state *state, const uint8_t *bytes, size_t length);
 
