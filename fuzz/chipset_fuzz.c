@@ -15,6 +15,7 @@
 #include "chipset/i8042.h"
 #include "chipset/ioapic.h"
 #include "chipset/lapic.h"
+#include "chipset/pci_host.h"
 #include "chipset/pic.h"
 #include "chipset/pit.h"
 #include "chipset/post_code.h"
@@ -39,6 +40,7 @@ struct board {
     struct uart uart;
     struct i8042 i8042;
     struct acpi_pm acpi_pm;
+    struct pci_host pci_host;
     struct reset_control reset;
     struct debug_exit debug_exit;
     struct pvpanic pvpanic;
@@ -212,6 +214,7 @@ static void make_board(struct board *board, uint8_t options)
                                                            .control = control,
                                                            .timer_is_32_bit = (options & 8) != 0});
     reset_control_init(&board->reset, &(struct reset_control_config){control});
+    pci_host_init(&board->pci_host, &(struct pci_host_config){reset_control_io, &board->reset});
     debug_exit_init(&board->debug_exit, &(struct debug_exit_config){control});
     pvpanic_init(&board->pvpanic, &(struct pvpanic_config){control});
     post_code_init(&board->post_code);
@@ -251,6 +254,8 @@ static const struct port_target targets[] = {
     {i8042_status_io, offsetof(struct board, i8042)},
     {i8042_port92_io, offsetof(struct board, i8042)},
     {acpi_pm_io, offsetof(struct board, acpi_pm)},
+    {pci_host_address_io, offsetof(struct board, pci_host)},
+    {pci_host_data_io, offsetof(struct board, pci_host)},
     {reset_control_io, offsetof(struct board, reset)},
     {debug_exit_io, offsetof(struct board, debug_exit)},
     {pvpanic_io, offsetof(struct board, pvpanic)},

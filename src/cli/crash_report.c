@@ -5,6 +5,7 @@
 
 #include "machine/linear_memory.h"
 #include "x86/decode/decode.h"
+#include "x86/disassemble.h"
 
 static const char *exception_name(uint8_t vector)
 {
@@ -105,11 +106,17 @@ static void print_instruction(struct vm *vm, const struct x86_state *state, FILE
         fprintf(out, "  nothing is mapped at rip (linear address 0x%" PRIx64 ")\n", address);
         return;
     }
+    char text[128];
+    struct x86_instruction instruction;
+    if (disassemble(mode, state->rip, bytes, length, text, sizeof(text)) &&
+        x86_decode(mode, bytes, length, &instruction) == X86_DECODE_OK) {
+        length = instruction.length;
+    }
     fputs("  at rip:", out);
     for (size_t i = 0; i < length; i++) {
         fprintf(out, " %02x", bytes[i]);
     }
-    fputc('\n', out);
+    fprintf(out, "%s%s\n", text[0] != '\0' ? "  " : "", text);
 }
 
 void crash_report_print(struct vm *vm, unsigned int vcpu, FILE *out)

@@ -63,6 +63,8 @@ static void init_control(struct pc *pc, const struct pc_config *config)
     i8042_init(&pc->i8042, &i8042);
     struct reset_control_config reset = {.control = config->control};
     reset_control_init(&pc->reset, &reset);
+    struct pci_host_config pci_host = {.narrow_io = reset_control_io, .narrow_device = &pc->reset};
+    pci_host_init(&pc->pci_host, &pci_host);
     struct acpi_pm_config acpi_pm = {.timers = vm_timer_host(config->vm),
                                      .sci = interrupts_line(&pc->interrupts, LINE_ACPI),
                                      .control = config->control,
@@ -105,7 +107,10 @@ static const struct port_range port_ranges[] = {
     {UART_COM1_PORT, UART_PORTS, "com1", uart_io, offsetof(struct pc, com1)},
     {PVPANIC_PORT, 1, "pvpanic", pvpanic_io, offsetof(struct pc, pvpanic)},
     {ACPI_PM_PORT, ACPI_PM_PORTS, "acpi-pm", acpi_pm_io, offsetof(struct pc, acpi_pm)},
-    {RESET_PORTS_BASE, RESET_PORTS, "reset", reset_control_io, offsetof(struct pc, reset)},
+    {PCI_HOST_ADDRESS_PORT, PCI_HOST_PORTS, "pci-host", pci_host_address_io,
+     offsetof(struct pc, pci_host)},
+    {PCI_HOST_DATA_PORT, PCI_HOST_PORTS, "pci-host", pci_host_data_io,
+     offsetof(struct pc, pci_host)},
 };
 
 static const struct port_range test_device_ranges[] = {

@@ -8,8 +8,13 @@
 
 #include "engines/soft/cpu.h"
 
+/*
+ * Ordered after everything before it, as the guest's LFENCE; RDTSC would be: a guest compares the
+ * TSCs of two CPUs under a spin lock.
+ */
 static inline uint64_t soft_host_tsc(void)
 {
+    __builtin_ia32_lfence();
     return __builtin_ia32_rdtsc();
 }
 
