@@ -193,6 +193,9 @@ static void serve(struct machine_cpu *cpu, struct vcpu_exit *exit)
     if (machine->serve != NULL) {
         machine->serve(machine->context, exit);
     }
+    if (machine->kick_after_each) {
+        soft_engine.kick(cpu->vcpu);
+    }
 }
 
 static void run_to_end(struct machine_cpu *cpu)

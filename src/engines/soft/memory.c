@@ -100,6 +100,19 @@ static uint64_t read_in(struct soft_cpu *cpu, enum soft_regime regime, uint64_t 
     return value;
 }
 
+/*
+ * Checks both pages of a write that crosses from one into the next. True if the second is a device
+ * and the first is not: then the device's part comes first, because what leaves for a device runs
+ * again from its beginning and must find the memory that it read unchanged.
+ */
+static bool device_first(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear)
+{
+    struct soft_translation first = soft_translate(cpu, regime, linear, SOFT_WRITE);
+    struct soft_translation second =
+        soft_translate(cpu, regime, next_linear(cpu, linear, page_rest(linear)), SOFT_WRITE);
+    return first.host != NULL && !first.read_only && (second.host == NULL || second.read_only);
+}
+
 static void write_in(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear, uint64_t value,
                      unsigned int size)
 {
@@ -111,10 +124,10 @@ static void write_in(struct soft_cpu *cpu, enum soft_regime regime, uint64_t lin
         write_within(cpu, regime, linear, value, size);
         return;
     }
-    soft_translate(cpu, regime, linear, SOFT_WRITE);
-    soft_translate(cpu, regime, next_linear(cpu, linear, rest), SOFT_WRITE);
+    unsigned int start = device_first(cpu, regime, linear) ? (unsigned int)rest : 0;
     for (unsigned int i = 0; i < size; i++) {
-        write_within(cpu, regime, next_linear(cpu, linear, i), value >> (8 * i) & 0xff, 1);
+        unsigned int byte = (start + i) % size;
+        write_within(cpu, regime, next_linear(cpu, linear, byte), value >> (8 * byte) & 0xff, 1);
     }
 }
 
@@ -204,16 +217,9 @@ void soft_read_bytes(struct soft_cpu *cpu, uint64_t linear, void *buffer, size_t
     }
 }
 
-void soft_write_bytes(struct soft_cpu *cpu, uint64_t linear, const void *buffer, size_t length)
+static void write_pieces(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
+                         const uint8_t *from, size_t length)
 {
-    enum soft_regime regime = soft_current_regime(cpu);
-    if (soft_debug_armed(cpu)) {
-        soft_debug_check_data(cpu, linear, length, true);
-    }
-    if (page_rest(linear) < length) {
-        check_write_in(cpu, regime, linear, length);
-    }
-    const uint8_t *from = buffer;
     while (length > 0) {
         unsigned int size = piece_size(linear, length);
         uint64_t value = 0;
@@ -222,6 +228,28 @@ void soft_write_bytes(struct soft_cpu *cpu, uint64_t linear, const void *buffer,
         from += size;
         length -= size;
         linear = next_linear(cpu, linear, size);
+    }
+}
+
+void soft_write_bytes(struct soft_cpu *cpu, uint64_t linear, const void *buffer, size_t length)
+{
+    enum soft_regime regime = soft_current_regime(cpu);
+    if (soft_debug_armed(cpu)) {
+        soft_debug_check_data(cpu, linear, length, true);
+    }
+    const uint8_t *from = buffer;
+    uint64_t rest = page_rest(linear);
+    if (rest >= length) {
+        write_pieces(cpu, regime, linear, from, length);
+        return;
+    }
+    bool reversed = device_first(cpu, regime, linear);
+    if (!reversed) {
+        write_pieces(cpu, regime, linear, from, rest);
+    }
+    write_pieces(cpu, regime, next_linear(cpu, linear, rest), from + rest, length - rest);
+    if (reversed) {
+        write_pieces(cpu, regime, linear, from, rest);
     }
 }
 
