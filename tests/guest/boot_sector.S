@@ -1,5 +1,5 @@
 /* For machines with a BIOS: reads the guest from the hard disk and starts it. */
-#include "segments/segments.h"
+#include "case_layout.h"
     .code16
     .globl _start
 _start:

@@ -26,9 +26,21 @@ uint64_t soft_pop_virtual_flags(struct soft_cpu *cpu, uint64_t image)
     if ((image & X86_FLAGS_TF) != 0 || (enables && (cpu->flags & X86_FLAGS_VIP) != 0)) {
         refuse(cpu);
     }
-    uint64_t flags = (soft_rflags(cpu) & ~(SOFT_FLAGS_UNPRIVILEGED | X86_FLAGS_VIF)) |
-                     (image & SOFT_FLAGS_UNPRIVILEGED);
+    uint64_t flags =
+        (soft_rflags(cpu) & ~(SOFT_FLAGS_UNPRIVILEGED | X86_FLAGS_VIF | X86_FLAGS_RF)) |
+        (image & SOFT_FLAGS_UNPRIVILEGED);
     return enables ? flags | X86_FLAGS_VIF : flags;
+}
+
+void soft_check_virtual_interrupt(struct soft_cpu *cpu)
+{
+    const uint64_t both = X86_FLAGS_VIF | X86_FLAGS_VIP;
+    uint64_t enable = soft_virtual_8086(cpu) ? X86_CR4_VME : X86_CR4_PVI;
+    if ((cpu->flags & both) == both && cpu->cpl == 3 && (cpu->cr4 & enable) != 0 &&
+        !soft_long_mode(cpu)) {
+        cpu->rip = cpu->next_rip;
+        refuse(cpu);
+    }
 }
 
 void soft_pushf(struct soft_cpu *cpu, const struct soft_instruction *in)

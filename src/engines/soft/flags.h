@@ -32,4 +32,11 @@ static inline uint64_t soft_virtual_flags_image(uint64_t flags)
  */
 uint64_t soft_pop_virtual_flags(struct soft_cpu *cpu, uint64_t image);
 
+/*
+ * After flags were loaded from a frame or a TSS: a program that runs with virtual interrupts must
+ * not go on with both VIF and VIP set; #GP(0) at its next instruction calls the monitor. Not in
+ * IA-32e mode.
+ */
+void soft_check_virtual_interrupt(struct soft_cpu *cpu);
+
 #endif

@@ -59,7 +59,8 @@ static uint64_t changeable_flags(const struct soft_cpu *cpu, unsigned int size)
 static uint64_t returned_flags(const struct soft_cpu *cpu, uint64_t image, unsigned int size)
 {
     uint64_t changeable = changeable_flags(cpu, size);
-    return (soft_rflags(cpu) & ~changeable) | (image & changeable);
+    uint64_t kept = soft_rflags(cpu) & ~(changeable | X86_FLAGS_RF);
+    return kept | (image & changeable);
 }
 
 /* "IRET", REAL-ADDRESS-MODE and RETURN-FROM-VIRTUAL-8086-MODE. */
@@ -152,9 +153,8 @@ static void read_frame64(struct soft_cpu *cpu, uint64_t *frame, unsigned int siz
     soft_read_bytes(cpu, linear, frame, length);
 }
 
-void soft_iret(struct soft_cpu *cpu, const struct soft_instruction *in)
+static void interrupt_return(struct soft_cpu *cpu, unsigned int size)
 {
-    unsigned int size = in->decoded.operand_size;
     /* "Nonmaskable Interrupt (NMI)": even an IRET that faults ends the blocking. */
     if (cpu->nmi_blocked && !(soft_virtual_8086(cpu) && soft_iopl(cpu) < 3)) {
         cpu->nmi_blocked = false;
@@ -185,4 +185,10 @@ void soft_iret(struct soft_cpu *cpu, const struct soft_instruction *in)
         }
     }
     return_protected(cpu, frame, size);
+}
+
+void soft_iret(struct soft_cpu *cpu, const struct soft_instruction *in)
+{
+    interrupt_return(cpu, in->decoded.operand_size);
+    soft_check_virtual_interrupt(cpu);
 }

@@ -1,5 +1,6 @@
 #include "engines/soft/task.h"
 
+#include "engines/soft/flags.h"
 #include "engines/soft/frame.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/segment_load.h"
@@ -274,6 +275,7 @@ static void finish_switch(struct soft_cpu *cpu, const struct soft_task_switch *t
         cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, 1, size);
     }
     soft_check_code_offset(cpu, &cpu->segment[X86_CS], image->eip, task->external);
+    soft_check_virtual_interrupt(cpu);
     if (image->trap) {
         cpu->dr[6] |= X86_DR6_BT; /* "Task-Switch Exception Condition" */
         soft_raise(cpu, X86_VECTOR_DB);

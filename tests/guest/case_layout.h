@@ -1,16 +1,21 @@
 /*
- * What the assembly and the C half of the segmentation guest share.
- *
- * The guest runs one instruction at a time at a chosen privilege level on descriptors made up at
- * random, and writes down what came of it, a line each, to port 0xe9. The same image, as 32-bit or
- * 64-bit code, runs on any machine: its output is compared.
+ * Where things lie in a guest of cases; for assembly and C.
  */
-#ifndef GUEST_SEGMENTS_H
-#define GUEST_SEGMENTS_H
+#ifndef GUEST_CASE_LAYOUT_H
+#define GUEST_CASE_LAYOUT_H
 
 /* Physical memory, all below 1 MB. */
 #define ARRIVAL     0x8000 /* code that every transfer aims at: INT 60h */
+#define CASE_CODE   0x8100
+#define OPERAND     0x8200 /* a far pointer in memory */
+#define LDT_TABLE   0x8300
+#define GDT_TABLE   0x5000
+#define TSS_TABLE   0x5800
+#define IO_MAP      0x88   /* in the TSS, all zeroes; the redirection bitmap lies before it */
+#define TSS_LIMIT   0x2ff
+#define IDT_TABLE   0x6000
 #define TEST_STACK  0x9000
+#define OUTER_STACK 0x9800
 #define INNER_STACK 0xa000 /* of level n: + n * 0x400 */
 #define MAIN_STACK  0xf000
 #define IMAGE       0x10000
@@ -26,5 +31,7 @@
 #define SECOND       0x90
 #define GATE         0xa0
 #define GDT_END      0xb0
+
+#define FLAGS_VM 0x20000
 
 #endif

@@ -1,5 +1,5 @@
 /* Entry in real-address mode at the image's first byte, and the way into a case and out of it. */
-#include "segments.h"
+#include "case_layout.h"
 
 #ifdef __x86_64__
 #define WORD 8
@@ -60,6 +60,9 @@ start64:
     ljmp $CODE(0), $1f
 1:
 #endif
+    mov $0xff, %al          /* no interrupts from the old controllers */
+    out %al, $0x21
+    out %al, $0xa1
     call guest_main
     mov $0xfe, %al
     out %al, $0xe4          /* tells the test that the guest has done */
@@ -142,6 +145,8 @@ run_case:
     mov %esp, saved_stack
     mov 20(%esp), %edi
     mov %edi, current_machine
+    testl $FLAGS_VM, 0x18(%edi)
+    jnz run_virtual
     mov 0x10(%edi), %ecx
     imul $0x11, %ecx, %edx
     lea CODE(0)(%edx), %esi
@@ -159,6 +164,21 @@ run_case:
     pushl 0x00(%edi)
 2:  pushl 0x18(%edi)
     push %esi
+    pushl 0x08(%edi)
+    mov 0x20(%edi), %eax
+    mov $0xdddd, %ecx
+    mov $0xbbbb, %ebx
+    iret
+
+run_virtual:                /* all segments at 0 */
+    push $0                 /* GS, FS, DS, ES, SS */
+    push $0
+    push $0
+    push $0
+    push $0
+    pushl 0x00(%edi)
+    pushl 0x18(%edi)
+    push $0
     pushl 0x08(%edi)
     mov 0x20(%edi), %eax
     mov $0xdddd, %ecx

@@ -1,8 +1,8 @@
 /*
- * The segmentation guests (tests/guest/segments) on the software CPU: what each instruction did on
- * thousands of random descriptors, against the sums of what a reference machine printed.
+ * The guests of cases (tests/guest) on the software CPU: what each instruction did in thousands of
+ * random situations, against the sums of what a reference machine printed.
  *
- * Use: soft_guest_segments_test IMAGE EXPECTED; or --print IMAGE: shows the guest's output.
+ * Use: soft_cases_test IMAGE EXPECTED; --print IMAGE: the guest's lines; --sum IMAGE: their sums.
  */
 #include <stdlib.h>
 #include <string.h>
