@@ -113,6 +113,8 @@ static void listen_to(struct engine_vcpu *vcpu, struct listener *listener, struc
         }
         if (exit.reason == EXIT_PIO) {
             hear(listener, &exit);
+        } else if (exit.reason == EXIT_MMIO) {
+            memset(exit.mmio.data, 0xff, sizeof exit.mmio.data); /* beyond memory: nothing there */
         } else if (exit.reason != EXIT_KICKED) {
             listener->shut_down = true;
         }

@@ -8,12 +8,13 @@
 /*
  * Vectors whose exceptions are faults: their saved EFLAGS have RF set, so that an instruction
  * breakpoint does not hit again ("Debug Exceptions": the resume flag). #DB sets RF itself where it
- * is a fault; #DF and #MC are aborts, #BP and #OF traps.
+ * is a fault; #BP and #OF are traps, #MC is an abort. #DF follows a fault that had set RF.
  */
 #define FAULT_VECTORS                                                                              \
     (1u << X86_VECTOR_DE | 1u << X86_VECTOR_BR | 1u << X86_VECTOR_UD | 1u << X86_VECTOR_NM |       \
-     1u << X86_VECTOR_TS | 1u << X86_VECTOR_NP | 1u << X86_VECTOR_SS | 1u << X86_VECTOR_GP |       \
-     1u << X86_VECTOR_PF | 1u << X86_VECTOR_MF | 1u << X86_VECTOR_AC | 1u << X86_VECTOR_XM)
+     1u << X86_VECTOR_DF | 1u << X86_VECTOR_TS | 1u << X86_VECTOR_NP | 1u << X86_VECTOR_SS |       \
+     1u << X86_VECTOR_GP | 1u << X86_VECTOR_PF | 1u << X86_VECTOR_MF | 1u << X86_VECTOR_AC |       \
+     1u << X86_VECTOR_XM)
 
 bool soft_event_is_fault(const struct soft_event *event)
 {

@@ -42,8 +42,8 @@ bool soft_fetch_high(struct soft_cpu *cpu, uint16_t selector, struct soft_descri
     return x86_descriptor_high_valid(descriptor->high);
 }
 
-static struct soft_load load_of(const struct soft_cpu *cpu,
-                                const struct soft_descriptor *descriptor, uint16_t selector)
+struct soft_load soft_load_of(const struct soft_cpu *cpu, const struct soft_descriptor *descriptor,
+                              uint16_t selector)
 {
     return (struct soft_load){
         .segment = x86_segment_from_descriptor(descriptor->low | X86_DESCRIPTOR_ACCESSED, selector),
@@ -125,7 +125,7 @@ struct soft_load soft_check_data_segment(struct soft_cpu *cpu, uint16_t selector
     if (!x86_descriptor_present(descriptor.low)) {
         soft_raise_error(cpu, X86_VECTOR_NP, error);
     }
-    return load_of(cpu, &descriptor, selector);
+    return soft_load_of(cpu, &descriptor, selector);
 }
 
 /* "MOV—Move", "IF SS is loaded"; the same list in RET, IRET, INT n, CALL and task switches. */
@@ -137,18 +137,14 @@ struct soft_load soft_check_stack_segment(struct soft_cpu *cpu, uint16_t selecto
     }
     struct soft_descriptor descriptor;
     uint32_t error = soft_selector_error(selector, blame.external);
-    const unsigned int writable_data = X86_TYPE_WRITABLE;
     if (!soft_fetch_descriptor(cpu, selector, &descriptor) || soft_selector_rpl(selector) != cpl ||
-        !x86_descriptor_is_segment(descriptor.low) ||
-        (x86_descriptor_type(descriptor.low) & (X86_TYPE_CODE | X86_TYPE_WRITABLE)) !=
-            writable_data ||
-        x86_descriptor_dpl(descriptor.low) != cpl) {
+        !soft_descriptor_is_stack(descriptor.low) || x86_descriptor_dpl(descriptor.low) != cpl) {
         soft_raise_error(cpu, blame.invalid, error);
     }
     if (!x86_descriptor_present(descriptor.low)) {
         soft_raise_error(cpu, X86_VECTOR_SS, error);
     }
-    return load_of(cpu, &descriptor, selector);
+    return soft_load_of(cpu, &descriptor, selector);
 }
 
 void soft_check_code_offset(struct soft_cpu *cpu, const struct x86_segment *code, uint64_t offset,
@@ -164,5 +160,5 @@ struct soft_load soft_code_segment(const struct soft_cpu *cpu,
                                    const struct soft_descriptor *descriptor, uint16_t selector,
                                    unsigned int cpl)
 {
-    return load_of(cpu, descriptor, (uint16_t)((selector & ~X86_SELECTOR_RPL) | cpl));
+    return soft_load_of(cpu, descriptor, (uint16_t)((selector & ~X86_SELECTOR_RPL) | cpl));
 }

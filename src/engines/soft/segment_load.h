@@ -69,6 +69,10 @@ bool soft_fetch_descriptor(struct soft_cpu *cpu, uint16_t selector,
  */
 bool soft_fetch_high(struct soft_cpu *cpu, uint16_t selector, struct soft_descriptor *descriptor);
 
+/* The load that a checked descriptor makes. */
+struct soft_load soft_load_of(const struct soft_cpu *cpu, const struct soft_descriptor *descriptor,
+                              uint16_t selector);
+
 /* Sets the accessed bit in the descriptor that a load came from. May raise #PF. */
 void soft_mark_accessed(struct soft_cpu *cpu, const struct soft_load *load);
 
@@ -110,6 +114,14 @@ static inline bool soft_descriptor_is_code(uint64_t descriptor)
 {
     return x86_descriptor_is_segment(descriptor) &&
            (x86_descriptor_type(descriptor) & X86_TYPE_CODE) != 0;
+}
+
+/* Writable data, whichever way it expands. */
+static inline bool soft_descriptor_is_stack(uint64_t descriptor)
+{
+    return x86_descriptor_is_segment(descriptor) &&
+           (x86_descriptor_type(descriptor) & (X86_TYPE_CODE | X86_TYPE_WRITABLE)) ==
+               X86_TYPE_WRITABLE;
 }
 
 static inline bool soft_descriptor_is_conforming(uint64_t descriptor)

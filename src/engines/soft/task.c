@@ -177,7 +177,8 @@ static void load_page_table_base(struct soft_cpu *cpu, uint64_t cr3,
 
 /*
  * Loads all that needs no checks. Segment registers get their selectors only: until each has been
- * checked it can't be used, as a fault handler would find it.
+ * checked it can't be used, as a fault handler would find it. Until SS is good the task counts as
+ * level 3, so that the handler of a fault gets a stack of its own.
  */
 static void load_task(struct soft_cpu *cpu, const struct task_image *image, unsigned int size)
 {
@@ -186,10 +187,9 @@ static void load_task(struct soft_cpu *cpu, const struct task_image *image, unsi
         cpu->gpr[i] = image->registers[i] | upper;
     }
     bool is_v86 = (image->flags & X86_FLAGS_VM) != 0;
-    unsigned int cpl = is_v86 ? 3 : soft_selector_rpl(image->segments[X86_CS]);
     for (unsigned int i = 0; i < X86_SEGMENT_COUNT; i++) {
         cpu->segment[i] = is_v86 ? soft_virtual_8086_segment(image->segments[i])
-                                 : soft_null_stack(image->segments[i], cpl);
+                                 : soft_null_stack(image->segments[i], 3);
     }
     cpu->segment[X86_LDTR] = soft_null_segment(image->ldt);
     cpu->rip = image->eip;
@@ -234,6 +234,25 @@ static struct soft_load check_task_code(struct soft_cpu *cpu, uint16_t selector,
     return soft_code_segment(cpu, &descriptor, selector, rpl);
 }
 
+/* The same table: stack segment. Its presence comes before its privilege here. */
+static struct soft_load check_task_stack(struct soft_cpu *cpu, uint16_t selector, unsigned int cpl,
+                                         uint32_t external)
+{
+    struct soft_descriptor descriptor;
+    uint32_t error = soft_selector_error(selector, external);
+    if (soft_selector_is_null(selector) || !soft_fetch_descriptor(cpu, selector, &descriptor) ||
+        !soft_descriptor_is_stack(descriptor.low)) {
+        soft_raise_error(cpu, X86_VECTOR_TS, error);
+    }
+    if (!x86_descriptor_present(descriptor.low)) {
+        soft_raise_error(cpu, X86_VECTOR_SS, error);
+    }
+    if (x86_descriptor_dpl(descriptor.low) != cpl || soft_selector_rpl(selector) != cpl) {
+        soft_raise_error(cpu, X86_VECTOR_TS, error);
+    }
+    return soft_load_of(cpu, &descriptor, selector);
+}
+
 static void load_task_segment(struct soft_cpu *cpu, unsigned int segment,
                               const struct soft_load *load)
 {
@@ -253,15 +272,15 @@ static void load_task_segments(struct soft_cpu *cpu, const struct task_image *im
         return;
     }
     unsigned int cpl = soft_selector_rpl(image->segments[X86_CS]);
-    struct soft_load code = check_task_code(cpu, image->segments[X86_CS], external);
-    load_task_segment(cpu, X86_CS, &code);
-    struct soft_load stack = soft_check_stack_segment(cpu, image->segments[X86_SS], cpl, blame);
+    struct soft_load stack = check_task_stack(cpu, image->segments[X86_SS], cpl, external);
     load_task_segment(cpu, X86_SS, &stack);
     for (unsigned int i = 0; i < sizeof data_segments / sizeof data_segments[0]; i++) {
         unsigned int segment = data_segments[i];
         struct soft_load data = soft_check_data_segment(cpu, image->segments[segment], cpl, blame);
         load_task_segment(cpu, segment, &data);
     }
+    struct soft_load code = check_task_code(cpu, image->segments[X86_CS], external);
+    load_task_segment(cpu, X86_CS, &code);
 }
 
 /* What is left when the new task is in place: the error code, EIP, the debug trap. */
@@ -292,7 +311,7 @@ void soft_switch_task(struct soft_cpu *cpu, const struct soft_task_switch *task)
     struct x86_segment old_tss = cpu->segment[X86_TR];
     struct task_image image;
     check_writable(cpu, task, &old_tss, &new_tss);
-    read_task(cpu, &new_tss, &image);
+    read_task(cpu, &new_tss, &image); /* whether it can be read */
 
     bool nests = task->reason == SOFT_TASK_CALL || task->reason == SOFT_TASK_EVENT;
     uint64_t old_flags = soft_rflags(cpu);
@@ -306,6 +325,7 @@ void soft_switch_task(struct soft_cpu *cpu, const struct soft_task_switch *task)
         soft_system_update(cpu, busy_byte(cpu, old_tss.selector), X86_SYSTEM_TSS_BUSY_BIT, 0);
     }
     save_task(cpu, &old_tss, task->return_rip, old_flags);
+    read_task(cpu, &new_tss, &image); /* IRET may return to the same one */
     if (nests) {
         write_field(cpu, &new_tss, 0, 2, old_tss.selector);
         image.flags |= X86_FLAGS_NT;
