@@ -89,6 +89,13 @@ static void test_edge(void)
     CHECK(bench.output.level);
     lower(&bench, 3); /* before INTA: taken back */
     CHECK(!bench.output.level);
+
+    pic_keep_edges(&bench.pic); /* not so for exams */
+    raise(&bench, 11);
+    lower(&bench, 11);
+    CHECK(bench.output.level);
+    CHECK_EQUAL(pic_acknowledge(&bench.pic), 0x2b);
+    CHECK(!bench.output.level);
 }
 
 static void test_priority(void)

@@ -110,7 +110,14 @@ void pic_set_irq(void *context, unsigned int index, bool level)
     if (index >= PIC_LINES || index == PIC_CASCADE_LINE) {
         return;
     }
-    set_input(&pic->chips[index / 8], index & 7, level);
+
+    struct pic_chip *chip = &pic->chips[index / 8];
+    uint8_t kept = level || is_level_triggered(chip, index & 7) ? 0 : chip->irr & bit(index & 7);
+
+    set_input(chip, index & 7, level);
+    if (pic->keeps_edges) {
+        chip->irr |= kept;
+    }
     update(pic);
 }
 
@@ -391,6 +398,11 @@ void pic_reset(struct pic *pic)
     reset_chip(&pic->chips[PRIMARY]);
     reset_chip(&pic->chips[SECONDARY]);
     update(pic);
+}
+
+void pic_keep_edges(struct pic *pic)
+{
+    pic->keeps_edges = true;
 }
 
 void pic_init(struct pic *pic, const struct pic_config *config)

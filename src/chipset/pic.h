@@ -54,10 +54,17 @@ struct pic {
     struct pic_chip chips[2]; /* primary, secondary */
     struct irq_line output;
     bool output_level;
+    bool keeps_edges; /* see pic_keep_edges */
 };
 
 void pic_init(struct pic *pic, const struct pic_config *config);
 void pic_reset(struct pic *pic);
+
+/*
+ * From now on an edge is remembered even when its line falls before INTA, as KVM's and QEMU's 8259
+ * have it: exams written for those pulse a line. Hardware would take the request back.
+ */
+void pic_keep_edges(struct pic *pic);
 
 /* An irq_line target: pic is a struct pic, index an input 0..15 (2 is not connected). */
 void pic_set_irq(void *pic, unsigned int index, bool level);

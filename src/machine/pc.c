@@ -86,6 +86,28 @@ static void init_test_device(struct pc *pc)
     test_device_init(&pc->test_device, &config);
 }
 
+/*
+ * What firmware would have left of the 8259s: vectors 08h and 70h. An exam in real mode raises a
+ * line of the second one and waits, so these are open; the first one's are not, but for the
+ * cascade.
+ */
+static void prepare_pics(struct pc *pc, const struct pc_config *config)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t value;
+    } writes[] = {{PIC_PRIMARY_PORT, 0x11},       {PIC_PRIMARY_PORT + 1, 0x08},
+                  {PIC_PRIMARY_PORT + 1, 0x04},   {PIC_PRIMARY_PORT + 1, 0x01},
+                  {PIC_SECONDARY_PORT, 0x11},     {PIC_SECONDARY_PORT + 1, 0x70},
+                  {PIC_SECONDARY_PORT + 1, 0x02}, {PIC_SECONDARY_PORT + 1, 0x01},
+                  {PIC_PRIMARY_PORT + 1, 0xfb},   {PIC_SECONDARY_PORT + 1, 0x00}};
+    for (unsigned int i = 0; i < sizeof(writes) / sizeof(writes[0]); i++) {
+        struct bus_access access = {.value = writes[i].value, .size = 1, .is_write = true};
+        bus_serve(&config->vm->ports, writes[i].port, &access);
+    }
+    pic_keep_edges(&pc->interrupts.pic);
+}
+
 /* Where a device answers. device is its offset within struct pc. */
 struct port_range {
     uint16_t base;
@@ -179,7 +201,11 @@ int pc_init(struct pc *pc, const struct pc_config *config, struct error *error)
     init_timers(pc, config);
     init_serial(pc, config);
     init_control(pc, config);
-    return map_devices(pc, config, error);
+    result = map_devices(pc, config, error);
+    if (result == 0 && config->has_test_device && !pc->interrupts.in_engine) {
+        prepare_pics(pc, config);
+    }
+    return result;
 }
 
 struct acpi_config pc_acpi_config(unsigned int vcpu_count)

@@ -313,7 +313,6 @@ static const struct msr_row msr_rows[] = {
     {ONE(X86_MSR_PLATFORM_INFO), CONSTANT(0)},
     {ONE(X86_MSR_IA32_MTRRCAP), CONSTANT(MTRR_CAPABILITIES)},
     {ONE(X86_MSR_IA32_ARCH_CAPABILITIES), CONSTANT(ARCH_CAPABILITIES)},
-    {ONE(X86_MSR_IA32_FLUSH_CMD), .write = write_command, .bits = 1},
     {ONE(X86_MSR_MISC_FEATURES_ENABLES), CONSTANT(0), .write = write_command},
     {ONE(X86_MSR_IA32_SYSENTER_CS), FIELD(msr.sysenter_cs), .write = write_masked,
      .bits = 0xffffffff},
