@@ -98,6 +98,17 @@ boot_gdt:
     .quad 0, 0, 0, 0, 0, 0
     .quad 0x00cf9a000000ffff /* COMPAT_CODE */
 
+/* The operand in EAX, and values that no compiler had a say in. */
+    .macro SET_REGISTERS machine
+    mov 0x20(\machine), %eax
+    mov $0xdddd, %ecx
+    mov $0xcccc, %edx
+    mov $0xbbbb, %ebx
+    mov $0xeeee, %ebp
+    mov $0x5151, %esi
+    mov $0xd1d1, %edi
+    .endm
+
 /*
  * void run_case(struct machine *machine): loads what it says and goes to its code. Comes back when
  * an interrupt or exception has been taken, with the outcome in it.
@@ -131,9 +142,7 @@ run_case:
     push %rbp
     push %rsi
     push %rbx
-    mov 0x20(%rdi), %eax    /* register operand */
-    mov $0xdddd, %ecx
-    mov $0xbbbb, %ebx
+    SET_REGISTERS %rdi
     iretq
 #else
     .globl run_case
@@ -165,9 +174,7 @@ run_case:
 2:  pushl 0x18(%edi)
     push %esi
     pushl 0x08(%edi)
-    mov 0x20(%edi), %eax
-    mov $0xdddd, %ecx
-    mov $0xbbbb, %ebx
+    SET_REGISTERS %edi
     iret
 
 run_virtual:                /* all segments at 0 */
@@ -180,9 +187,7 @@ run_virtual:                /* all segments at 0 */
     pushl 0x18(%edi)
     push $0
     pushl 0x08(%edi)
-    mov 0x20(%edi), %eax
-    mov $0xdddd, %ecx
-    mov $0xbbbb, %ebx
+    SET_REGISTERS %edi
     iret
 #endif
 
