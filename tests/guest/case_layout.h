@@ -11,7 +11,7 @@
 #define LDT_TABLE   0x8300
 #define GDT_TABLE   0x5000
 #define TSS_TABLE   0x5800
-#define IO_MAP      0x88   /* in the TSS, all zeroes; the redirection bitmap lies before it */
+#define IO_MAP      0x88 /* in the TSS, all zeroes; the redirection bitmap lies before it */
 #define TSS_LIMIT   0x2ff
 #define IDT_TABLE   0x6000
 #define TEST_STACK  0x9000
