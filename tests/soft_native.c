@@ -33,11 +33,13 @@ bool native_setup(void)
 #define GPR(n, name)      "mov %c[gpr] + 8 * " #n "(%%r15), %%" #name "\n\t"
 #define SAVE_GPR(n, name) "mov %%" #name ", %c[gpr] + 8 * " #n "(%%r15)\n\t"
 #define ALL(M)            M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
+/* clang-format off */
 #define ALL_GPR(M)                                                                                 \
     M(0, rax)                                                                                      \
     M(1, rcx)                                                                                      \
     M(2, rdx) M(3, rbx) M(5, rbp) M(6, rsi) M(7, rdi) M(8, r8) M(9, r9) M(10, r10) M(11, r11)      \
         M(12, r12) M(13, r13)
+/* clang-format on */
 
 void native_run(struct native_state *state, const uint8_t *bytes, size_t length)
 {
