@@ -231,7 +231,7 @@ static void test_device_writes_while_running(void)
     }
     soft_machine_load(machine, MACHINE_CODE, guest_device_running, GUEST_LENGTH(device_running));
     uint64_t line = MACHINE_CODE + 1 + (uint64_t)(guest_device_running_line - guest_device_running);
-    soft_machine_start(machine, 0, MACHINE_CODE, 0);
+    soft_machine_start(machine, 0, MACHINE_CODE);
     for (uint32_t round = 1; round <= (uint32_t)atoi(DEVICE_ROUNDS); round++) {
         guestmem_write(machine->memory, gpa(line), &round, sizeof(round));
         guestmem_write(machine->memory, gpa(0x8000), &round, sizeof(round));

@@ -100,6 +100,7 @@ static void initial_state(const struct machine_cpu *cpu, struct x86_state *state
     memset(state->gpr, 0, sizeof(state->gpr));
     state->gpr[X86_RSP] = MACHINE_STACKS + MACHINE_STACK_BYTES * (cpu->index + 1u);
     state->gpr[X86_RDI] = cpu->rdi;
+    state->gpr[X86_RSI] = cpu->rsi;
     state->rip = cpu->entry;
     state->rflags = X86_FLAGS_ONE;
 }
@@ -255,12 +256,10 @@ enum machine_end soft_machine_run(struct soft_machine *machine, uint64_t entry)
     return (enum machine_end)cpu->end;
 }
 
-void soft_machine_start(struct soft_machine *machine, unsigned int cpu, uint64_t entry,
-                        uint64_t rdi)
+void soft_machine_start(struct soft_machine *machine, unsigned int cpu, uint64_t entry)
 {
     struct machine_cpu *started = &machine->cpus[cpu];
     started->entry = entry;
-    started->rdi = rdi;
     started->end = MACHINE_RUNNING;
     started->result = 0;
     started->started = pthread_create(&started->thread, NULL, live, started) == 0;

@@ -58,7 +58,7 @@ struct machine_cpu {
     bool started;
     struct engine_vcpu *vcpu; /* under machine->lock for other threads */
     uint64_t entry;
-    uint64_t rdi; /* what the guest gets in RDI */
+    uint64_t rdi, rsi; /* what the guest gets there */
     const struct interrupt_source *interrupts;
     atomic_int end; /* enum machine_end */
     uint32_t result;
@@ -99,8 +99,7 @@ void soft_machine_put64(struct soft_machine *machine, uint64_t address, uint64_t
 enum machine_end soft_machine_run(struct soft_machine *machine, uint64_t entry);
 
 /* Each vCPU on its own thread. */
-void soft_machine_start(struct soft_machine *machine, unsigned int cpu, uint64_t entry,
-                        uint64_t rdi);
+void soft_machine_start(struct soft_machine *machine, unsigned int cpu, uint64_t entry);
 void soft_machine_wait(struct soft_machine *machine, unsigned int cpu);
 /* From any thread while it runs; nothing if it does not. */
 void soft_machine_kick(struct soft_machine *machine, unsigned int cpu);

@@ -72,20 +72,10 @@ static void take_write_tags(struct soft_tlb *tlb, const uint8_t *page_host)
     }
 }
 
-/* Every thread of the process passes a full barrier before this returns. */
-static void barrier_everywhere(struct soft_cpu *cpu)
+/* Without the system call everybody is made to stop and go, which orders as well. */
+static bool has_membarrier(const struct soft_vm *vm)
 {
-    struct soft_vm *vm = cpu->vm;
-    if (vm->vcpu_count == 1) {
-        return;
-    }
-    if (vm->has_membarrier &&
-        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) {
-        return;
-    }
-    /* Without the system call: make everybody stop and go, which orders as well. */
-    soft_exclusive_begin(cpu);
-    soft_exclusive_end(cpu);
+    return vm->vcpu_count == 1 || vm->has_membarrier;
 }
 
 static void revoke_writes(struct soft_cpu *cpu, uint64_t physical)
@@ -100,24 +90,58 @@ static void revoke_writes(struct soft_cpu *cpu, uint64_t physical)
         }
     }
     pthread_mutex_unlock(&vm->cpus_lock);
-    barrier_everywhere(cpu);
+    if (vm->vcpu_count > 1 && vm->has_membarrier) {
+        /* Every thread of the process passes a full barrier before this returns. */
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    }
+}
+
+static void change_marks_begin(struct soft_vm *vm)
+{
+    pthread_mutex_lock(&vm->code_marks_lock);
+    atomic_store(&vm->code_marks_changing, true);
+}
+
+static void change_marks_end(struct soft_vm *vm)
+{
+    atomic_store(&vm->code_marks_changing, false);
+    pthread_mutex_unlock(&vm->code_marks_lock);
+}
+
+static void add_marks(struct soft_cpu *cpu, _Atomic(uint64_t) *word, uint64_t physical,
+                      uint64_t bits)
+{
+    change_marks_begin(cpu->vm);
+    if (atomic_fetch_or(word, bits) == 0) {
+        revoke_writes(cpu, physical);
+    }
+    change_marks_end(cpu->vm);
 }
 
 void soft_code_mark(struct soft_cpu *cpu, uint64_t physical, unsigned int length)
 {
-    _Atomic(uint64_t) *word = soft_code_word(cpu->vm, physical);
+    struct soft_vm *vm = cpu->vm;
+    _Atomic(uint64_t) *word = soft_code_word(vm, physical);
     if (word == NULL) {
         return;
     }
     uint64_t bits = granule_bits(physical, length);
-    uint64_t before = atomic_load_explicit(word, memory_order_relaxed);
-    if ((before & bits) == bits) {
+    if ((atomic_load(word) & bits) == bits && !atomic_load(&vm->code_marks_changing)) {
         return;
     }
-    before = atomic_fetch_or(word, bits);
-    if (before == 0) {
-        revoke_writes(cpu, physical);
+    if (has_membarrier(vm)) {
+        add_marks(cpu, word, physical, bits);
+    } else {
+        soft_exclusive_begin(cpu);
+        add_marks(cpu, word, physical, bits);
+        soft_exclusive_end(cpu);
     }
+}
+
+bool soft_code_is_plain(const struct soft_cpu *cpu, const _Atomic(uint64_t) *word)
+{
+    return word != NULL && atomic_load(word) == 0 && !atomic_load(&cpu->vm->code_marks_changing) &&
+           (atomic_load(&cpu->attention) & SOFT_ATTENTION_CODE) == 0;
 }
 
 /* Asks a vCPU to drop a page; when its list is full, everything. */
@@ -150,30 +174,37 @@ static void post_to_others(struct soft_vm *vm, const struct soft_cpu *self, uint
 }
 
 /*
- * True if the store hit marked granules; the page's marks are then cleared, before anybody is told
+ * True if the store hit marked granules. The page's marks are then cleared and all but `self` told
  * to drop it: whoever decodes from it later marks it anew.
  */
-static bool take_marks(struct soft_vm *vm, uint64_t physical, uint64_t length)
+static bool take_marks(struct soft_vm *vm, const struct soft_cpu *self, uint64_t physical,
+                       uint64_t length)
 {
     _Atomic(uint64_t) *word = soft_code_word(vm, physical);
     if (word == NULL) {
         return false;
     }
-    soft_host_fence();
-    if ((atomic_load(word) & granule_bits(physical, length)) == 0) {
+    uint64_t bits = granule_bits(physical, length);
+    atomic_thread_fence(memory_order_seq_cst);
+    if ((atomic_load(word) & bits) == 0 && !atomic_load(&vm->code_marks_changing)) {
         return false;
     }
-    atomic_store(word, 0);
-    return true;
+    change_marks_begin(vm);
+    bool hit = (atomic_load(word) & bits) != 0;
+    if (hit) {
+        atomic_store(word, 0);
+        post_to_others(vm, self, physical >> 12);
+    }
+    change_marks_end(vm);
+    return hit;
 }
 
 bool soft_code_stored(struct soft_cpu *cpu, uint64_t physical, uint64_t length)
 {
-    if (!take_marks(cpu->vm, physical, length)) {
-        return false;
+    if (!take_marks(cpu->vm, cpu, physical, length)) {
+        return (atomic_load(&cpu->attention) & SOFT_ATTENTION_CODE) != 0;
     }
     soft_block_cache_drop_page(cpu, physical >> 12);
-    post_to_others(cpu->vm, cpu, physical >> 12);
     return true;
 }
 
@@ -183,9 +214,7 @@ void soft_code_external(void *context, gpa_t address, uint64_t length)
     while (length > 0) {
         uint64_t rest = SOFT_PAGE_SIZE - (address.v & SOFT_PAGE_MASK);
         uint64_t piece = length < rest ? length : rest;
-        if (take_marks(vm, address.v, piece)) {
-            post_to_others(vm, NULL, address.v >> 12);
-        }
+        take_marks(vm, NULL, address.v, piece);
         address = gpa_add(address, piece);
         length -= piece;
     }

@@ -12,6 +12,12 @@
  * marking vCPU orders the two with a barrier that it imposes on all threads (membarrier), so that
  * the stores' fast path needs none.
  *
+ * Marks change under a lock, and code_marks_changing says so for as long as their consequences are
+ * not complete: the tags not yet taken away, the other vCPUs not yet told to drop the page. Who
+ * finds it set does not trust what the marks say. So a vCPU that holds code of a page without marks
+ * has a request to drop it (SOFT_ATTENTION_CODE); until it has served that, it gets no write tags
+ * and ends its block after each slow store.
+ *
  * Owner:   the VM. Thread: any vCPU; soft_code_external from any thread.
  */
 #ifndef TRAPEZE_ENGINES_SOFT_CODE_H
@@ -31,9 +37,13 @@ _Atomic(uint64_t) *soft_code_word(const struct soft_vm *vm, uint64_t physical);
 /* Marks [physical, physical + length), within one page, as code about to be decoded. */
 void soft_code_mark(struct soft_cpu *cpu, uint64_t physical, unsigned int length);
 
+/* True if no vCPU holds code of the page with these marks, so that stores to it need not be seen.
+ */
+bool soft_code_is_plain(const struct soft_cpu *cpu, const _Atomic(uint64_t) *word);
+
 /*
  * After a store by this vCPU to [physical, physical + length), within one page, that took the slow
- * path: drops decoded code on every vCPU if it hit any. True if it did: the running block is stale.
+ * path: drops decoded code on every vCPU if it hit any. True if the running block may be stale.
  */
 bool soft_code_stored(struct soft_cpu *cpu, uint64_t physical, uint64_t length);
 

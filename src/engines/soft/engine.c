@@ -34,6 +34,7 @@ static void vm_destroy(struct engine_vm *vm)
     soft_code_destroy(&vm->soft);
     thunk_cache_destroy(vm->soft.thunks);
     pthread_mutex_destroy(&vm->soft.cpus_lock);
+    pthread_mutex_destroy(&vm->soft.code_marks_lock);
     pthread_mutex_destroy(&vm->soft.exclusive_lock);
     free(vm);
 }
@@ -57,6 +58,7 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
     vm->soft.tsc_hz = options->tsc_hz;
     vm->soft.tsc_origin = soft_host_tsc();
     pthread_mutex_init(&vm->soft.cpus_lock, NULL);
+    pthread_mutex_init(&vm->soft.code_marks_lock, NULL);
     pthread_mutex_init(&vm->soft.exclusive_lock, NULL);
     int status = thunk_cache_create(&vm->soft.thunks, error);
     if (status == 0) {

@@ -175,12 +175,13 @@ bool soft_load_pdptes(struct soft_cpu *cpu, uint64_t cr3)
 static void grant_write(struct soft_cpu *cpu, struct soft_tlb_entry *entry, unsigned int index,
                         uint64_t page, uint64_t physical)
 {
-    _Atomic(uint64_t) *granules = soft_code_word(cpu->vm, physical);
-    if (granules == NULL || atomic_load_explicit(granules, memory_order_relaxed) != 0) {
+    const _Atomic(uint64_t) *granules = soft_code_word(cpu->vm, physical);
+    if (!soft_code_is_plain(cpu, granules)) {
         return;
     }
     __atomic_store_n(&entry->write_tag, page, __ATOMIC_SEQ_CST);
-    if (atomic_load_explicit(granules, memory_order_seq_cst) != 0) {
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!soft_code_is_plain(cpu, granules)) {
         __atomic_store_n(&entry->write_tag, soft_tlb_empty_tag(index), __ATOMIC_RELAXED);
     }
 }

@@ -28,6 +28,8 @@ struct soft_vm {
 
     /* code.h: for each slot an array with one word a page; bit n: code decoded from granule n. */
     _Atomic(uint64_t) *code_granules[GUESTMEM_SLOTS_MAX];
+    pthread_mutex_t code_marks_lock; /* after exclusive_lock, before cpus_lock */
+    atomic_bool code_marks_changing; /* set and cleared under it */
 
     /* exclusive.h */
     pthread_mutex_t exclusive_lock;
