@@ -39,7 +39,7 @@
           "2:\n" store "\n" path "\n"                                                              \
           ".globl guest_" #name "_line\nguest_" #name "_line:\n" LINE "cmp %r15d, %eax\n"          \
           "jne 6f\n"                                                                               \
-          "cmp $200, %r15d\n"                                                                      \
+          "cmp $100, %r15d\n"                                                                      \
           "jb 1b\n"                                                                                \
           "xor %eax, %eax\n" GUEST_EXIT "6: mov %r15d, %eax\n" GUEST_EXIT ".balign 64\n4: " LINE); \
     extern const uint8_t guest_##name##_line[];
@@ -141,8 +141,10 @@ static void test_self_modifying(void)
             uint64_t at = places[p] + 0x1000;
             bool good = run_modify(guest, at, 0) == 0;
             check_report(good, __FILE__, __LINE__, guest->name);
-            good = run_modify(guest, at, MACHINE_ALIAS) == 0;
-            check_report(good, __FILE__, __LINE__, guest->name);
+            if (p < 3) {
+                good = run_modify(guest, at, MACHINE_ALIAS) == 0;
+                check_report(good, __FILE__, __LINE__, guest->name);
+            }
             if (check_failed > 40) {
                 return;
             }
