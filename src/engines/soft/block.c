@@ -58,7 +58,7 @@ int soft_block_cache_create(struct soft_cpu *cpu)
         return -code;
     }
     cache->arena = arena;
-    cpu->code_generation = 1;
+    cpu->code_generation[0] = cpu->code_generation[1] = 1;
     cache->crossing[0].handler = soft_op_single;
     cpu->blocks = cache;
     return 0;
@@ -73,12 +73,29 @@ void soft_block_cache_destroy(struct soft_cpu *cpu)
     }
 }
 
-void soft_block_cache_forget_addresses(struct soft_cpu *cpu)
+void soft_block_cache_forget_half(struct soft_cpu *cpu, uint64_t linear)
 {
-    cpu->code_generation++;
-    if ((uint32_t)cpu->code_generation == 0) {
+    uint64_t *generation = &cpu->code_generation[linear >> 63];
+    (*generation)++;
+    if ((uint32_t)*generation == 0) {
         /* Links remember 32 bits of it: none may live through a whole round. */
         soft_block_cache_drop_all(cpu);
+    }
+}
+
+void soft_block_cache_forget_addresses(struct soft_cpu *cpu)
+{
+    soft_block_cache_forget_half(cpu, 0);
+    soft_block_cache_forget_half(cpu, UINT64_MAX);
+    cpu->upper_code_not_global = false;
+}
+
+void soft_block_cache_forget_non_global(struct soft_cpu *cpu)
+{
+    if (cpu->upper_code_not_global) {
+        soft_block_cache_forget_addresses(cpu);
+    } else {
+        soft_block_cache_forget_half(cpu, 0);
     }
 }
 
@@ -128,7 +145,8 @@ void soft_block_cache_drop_all(struct soft_cpu *cpu)
     struct soft_block_cache *cache = cpu->blocks;
     memset(cache->buckets, 0, sizeof(cache->buckets));
     memset(cache->pages, 0, sizeof(cache->pages));
-    cpu->code_generation++;
+    cpu->code_generation[0]++;
+    cpu->code_generation[1]++;
     cpu->link_from = NULL; /* it was in the arena */
     cache->used = 0;
     cache->statistics.flushes++;
@@ -318,9 +336,9 @@ static const struct soft_op *build(struct soft_cpu *cpu, uint64_t physical, cons
 
 /* --- entering --- */
 
-static uint64_t stamp(const struct soft_cpu *cpu)
+static uint64_t stamp(const struct soft_cpu *cpu, uint64_t rip)
 {
-    return cpu->code_generation << 8 | (uint64_t)(cpu->cpl == 3) << 7 | cpu->mode;
+    return cpu->code_generation[rip >> 63] << 8 | (uint64_t)(cpu->cpl == 3) << 7 | cpu->mode;
 }
 
 static struct jump *jump_of(struct soft_block_cache *cache, uint64_t rip)
@@ -333,7 +351,7 @@ const struct soft_op *soft_jump(struct soft_cpu *cpu, uint64_t rip)
 {
     const struct jump *jump = jump_of(cpu->blocks, rip);
     cpu->rip = rip;
-    if (jump->rip == rip && jump->stamp == stamp(cpu) &&
+    if (jump->rip == rip && jump->stamp == stamp(cpu, rip) &&
         atomic_load_explicit(&cpu->attention, memory_order_relaxed) == 0) {
         cpu->gpr[SOFT_GPR_CODE] = rip - jump->ops->offset;
         return jump->ops;
@@ -394,7 +412,7 @@ static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
             return; /* the page was remapped under us */
         }
     }
-    from->generation = (uint32_t)cpu->code_generation;
+    from->generation = (uint32_t)cpu->code_generation[cpu->rip >> 63];
     from->target = ops;
 }
 
@@ -403,7 +421,7 @@ const struct soft_op *soft_block_enter(struct soft_cpu *cpu)
     struct soft_block_cache *cache = cpu->blocks;
     uint64_t rip = cpu->rip;
     struct jump *jump = jump_of(cache, rip);
-    if (jump->rip == rip && jump->stamp == stamp(cpu)) {
+    if (jump->rip == rip && jump->stamp == stamp(cpu, rip)) {
         cpu->gpr[SOFT_GPR_CODE] = rip - jump->ops->offset;
         link_branch(cpu, jump->ops);
         return jump->ops;
@@ -421,7 +439,7 @@ const struct soft_op *soft_block_enter(struct soft_cpu *cpu)
         return cache->crossing;
     }
     jump = jump_of(cache, rip);
-    *jump = (struct jump){.rip = rip, .stamp = stamp(cpu), .ops = ops};
+    *jump = (struct jump){.rip = rip, .stamp = stamp(cpu, rip), .ops = ops};
     cpu->gpr[SOFT_GPR_CODE] = rip - ops->offset;
     link_branch(cpu, ops);
     return ops;

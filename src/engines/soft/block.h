@@ -23,8 +23,13 @@ struct soft_block_statistics {
 int soft_block_cache_create(struct soft_cpu *cpu);
 void soft_block_cache_destroy(struct soft_cpu *cpu);
 
-/* Linear addresses may mean other memory from now on (TLB flushes). Blocks themselves stay. */
+/*
+ * Linear addresses may mean other memory from now on (TLB flushes): all of them, those without
+ * global pages, or those in the same half as one. Blocks themselves stay.
+ */
 void soft_block_cache_forget_addresses(struct soft_cpu *cpu);
+void soft_block_cache_forget_non_global(struct soft_cpu *cpu);
+void soft_block_cache_forget_half(struct soft_cpu *cpu, uint64_t linear);
 
 /* Drops the blocks that hold code of a physical page; page = address >> 12. */
 void soft_block_cache_drop_page(struct soft_cpu *cpu, uint64_t page);

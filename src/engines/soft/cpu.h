@@ -108,9 +108,14 @@ struct soft_cpu {
     uint64_t rip, next_rip;
     uint64_t instructions; /* executed, for statistics */
     struct soft_block_cache *blocks;
-    uint64_t code_base;        /* linear address of RIP 0: CS.base, 0 in 64-bit mode */
-    uint64_t code_generation;  /* changes whenever linear addresses may mean other code */
-    struct soft_op *link_from; /* the direct branch that left its block for want of a link */
+    uint64_t code_base; /* linear address of RIP 0: CS.base, 0 in 64-bit mode */
+    /*
+     * Changes whenever linear addresses may mean other code: [1] for those of the upper half (bit
+     * 63 of RIP), where kernels keep their global pages, [0] for the lower.
+     */
+    uint64_t code_generation[2];
+    bool upper_code_not_global; /* code was fetched from a page there that is not global */
+    struct soft_op *link_from;  /* the direct branch that left its block for want of a link */
 
     /* --- system state --- */
     struct x86_segment segment[X86_SEGMENT_ALL_COUNT];

@@ -41,13 +41,13 @@ static inline const struct soft_op *branch_local(struct soft_cpu *cpu, const str
 static inline const struct soft_op *branch_remote(struct soft_cpu *cpu, const struct soft_op *op)
 {
     cpu->instructions += op->count;
-    if (__builtin_expect(op->target == NULL || op->generation != (uint32_t)cpu->code_generation,
-                         0) ||
-        attention(cpu)) {
+    uint64_t rip = branch_target(cpu, op);
+    const struct soft_op *target = op->target;
+    bool linked = target != NULL && op->generation == (uint32_t)cpu->code_generation[rip >> 63];
+    if (__builtin_expect(!linked, 0) || attention(cpu)) {
         return leave_by_branch(cpu, op);
     }
-    const struct soft_op *target = op->target;
-    cpu->gpr[SOFT_GPR_CODE] = branch_target(cpu, op) - target->offset;
+    cpu->gpr[SOFT_GPR_CODE] = rip - target->offset;
     return soft_continue(cpu, target);
 }
 

@@ -91,7 +91,7 @@ void soft_tlb_flush_non_global(struct soft_cpu *cpu)
     for (unsigned int i = 0; i < SOFT_REGIME_COUNT; i++) {
         flush(cpu->tlbs[i], true);
     }
-    soft_block_cache_forget_addresses(cpu);
+    soft_block_cache_forget_non_global(cpu);
 }
 
 /* Drops every piece of the large page that linear may lie in. */
@@ -130,7 +130,7 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
             flush_large(tlb, linear);
         }
     }
-    soft_block_cache_forget_addresses(cpu);
+    soft_block_cache_forget_half(cpu, linear);
 }
 
 /* --- misses --- */
@@ -230,6 +230,7 @@ static void fill(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
     tlb->detail[index].global = result->global;
     log_entry(tlb, index, linear);
     if (access == SOFT_FETCH) {
+        cpu->upper_code_not_global |= !result->global && linear >> 63 != 0;
         entry->fetch_tag = page;
         return;
     }
