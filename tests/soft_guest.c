@@ -137,3 +137,9 @@ uint64_t soft_guest_frame(struct soft_guest *guest, unsigned int item)
     unsigned int size = guest->is_64bit ? 8 : 4;
     return soft_guest_read(guest, guest->state.gpr[X86_RSP] + item * size, size);
 }
+
+void soft_guest_set_frame(struct soft_guest *guest, unsigned int item, uint64_t value)
+{
+    unsigned int size = guest->is_64bit ? 8 : 4;
+    soft_guest_write(guest, guest->state.gpr[X86_RSP] + item * size, value, size);
+}

@@ -58,5 +58,6 @@ int soft_guest_vector(const struct soft_guest *guest);
 
 /* An item of the frame that the vector pushed: 0 is RIP (or the error code, where there is one). */
 uint64_t soft_guest_frame(struct soft_guest *guest, unsigned int item);
+void soft_guest_set_frame(struct soft_guest *guest, unsigned int item, uint64_t value);
 
 #endif

@@ -12,7 +12,7 @@
 
 #define ARENA_BYTES     (UINT64_C(32) << 20)
 #define BLOCK_OPS_MAX   64
-#define BUCKET_BITS     13
+#define BUCKET_BITS     16
 #define PAGE_BITS       11
 #define JUMP_BITS       12
 #define FETCH_BYTES_MAX 16
@@ -103,8 +103,9 @@ void soft_block_cache_forget_non_global(struct soft_cpu *cpu)
 
 static struct block **bucket_of(struct soft_block_cache *cache, uint64_t physical)
 {
-    uint64_t hash = physical ^ physical >> BUCKET_BITS;
-    return &cache->buckets[hash & ((1u << BUCKET_BITS) - 1)];
+    /* Fibonacci hashing: neighbouring blocks are a few bytes apart, their pages a few thousand. */
+    uint64_t hash = physical * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BUCKET_BITS);
+    return &cache->buckets[hash];
 }
 
 static struct block **page_list(struct soft_block_cache *cache, uint64_t page)

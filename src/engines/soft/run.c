@@ -80,14 +80,16 @@ static void take_nmi(struct soft_cpu *cpu)
     enter_event(cpu, SOFT_EVENT_NMI, X86_VECTOR_NMI);
 }
 
-/* "Instruction-Breakpoint Exception Condition": a fault, before the instruction. */
+/*
+ * "Instruction-Breakpoint Exception Condition": a fault, before the instruction. It alone among
+ * faults saves RF as it is, that is clear: its handler must set it ("Using the RF Flag").
+ */
 static void check_execute(struct soft_cpu *cpu)
 {
     uint64_t hits = soft_debug_execute_hits(cpu, cpu->rip + cpu->code_base);
     if (hits != 0) {
         soft_debug_report(cpu, hits);
         cpu->dr[7] &= ~X86_DR7_GD;
-        cpu->flags |= X86_FLAGS_RF; /* goes into the saved image */
         soft_raise(cpu, X86_VECTOR_DB);
     }
 }
