@@ -112,6 +112,9 @@ static void test_run_options(void)
     CHECK(options.verbosity == 2 && options.print_stats && options.timeout_ns == 2500000000);
     CHECK(strcmp(options.engine, "null") == 0 && strcmp(options.engine_arguments, "a=b") == 0);
 
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "-vsv", NULL), 0);
+    CHECK(options.verbosity == 2 && options.print_stats);
+
     CHECK_EQUAL(parse(&options, &error, "--flat", "f", "--mode", "long", "--at", "0x100000", NULL),
                 0);
     CHECK(options.mode == BOOT_MODE_LONG && options.address == 0x100000);
@@ -131,6 +134,8 @@ static void test_refused(void)
     REFUSED("--memory needs a value", "--kernel", "k", "--memory");
     REFUSED("is no option", "vmlinuz");
     REFUSED("-x", "-x");
+    REFUSED("-vx", "-vx");
+    REFUSED("-vm", "-vm");
     REFUSED("did you mean 512M?", "--kernel", "k", "--memory", "512");
     REFUSED("from 1 to 64", "--kernel", "k", "--cpus", "65");
     REFUSED("from 1 to 64", "--kernel", "k", "--cpus", "0");

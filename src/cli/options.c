@@ -126,10 +126,42 @@ static int find_option(const struct option *table, const char *argument,
                      argument);
 }
 
+/* "-vv": several short options without values in one word. */
+static bool are_letters(const struct option *table, const char *argument)
+{
+    if (argument[0] != '-' || argument[1] == '\0' || argument[1] == '-') {
+        return false;
+    }
+    for (const char *letter = argument + 1; *letter != '\0'; letter++) {
+        const struct option *option = find_letter(table, *letter);
+        if (option == NULL || option->value != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int set_letters(const struct option *table, const char *argument, void *target,
+                       struct error *error)
+{
+    int result = 0;
+    for (const char *letter = argument + 1; *letter != '\0' && result == 0; letter++) {
+        result = find_letter(table, *letter)->set(target, NULL, error);
+    }
+    return result;
+}
+
 int options_parse(const struct option *table, char **arguments, int count, void *target,
                   struct error *error)
 {
     for (int i = 0; i < count; i++) {
+        if (are_letters(table, arguments[i])) {
+            int code = set_letters(table, arguments[i], target, error);
+            if (code != 0) {
+                return code;
+            }
+            continue;
+        }
         const struct option *option = NULL;
         const char *value;
         int result = find_option(table, arguments[i], &option, &value, error);

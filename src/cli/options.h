@@ -24,7 +24,7 @@ struct option {
 
 /*
  * Parses arguments[0 … count-1] by a table that ends with a NULL name, calling the setters with
- * target. "--name VALUE", "--name=VALUE", "-l"; there are no other arguments.
+ * target. "--name VALUE", "--name=VALUE", "-l VALUE", "-lm"; there are no other arguments.
  *
  * Returns 0 or -EINVAL with one line that names what is wrong and, if a known option is near, it.
  */
