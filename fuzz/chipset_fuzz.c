@@ -15,7 +15,7 @@
 #include "chipset/i8042.h"
 #include "chipset/ioapic.h"
 #include "chipset/lapic.h"
-#include "chipset/pci_host.h"
+#include "chipset/pci.h"
 #include "chipset/pic.h"
 #include "chipset/pit.h"
 #include "chipset/post_code.h"
@@ -40,7 +40,8 @@ struct board {
     struct uart uart;
     struct i8042 i8042;
     struct acpi_pm acpi_pm;
-    struct pci_host pci_host;
+    struct pci pci;
+    struct pci_function card; /* with registers of every kind */
     struct reset_control reset;
     struct debug_exit debug_exit;
     struct pvpanic pvpanic;
@@ -185,6 +186,25 @@ static void make_controllers(struct board *board, uint8_t options)
     bus_map(&board->memory, IOAPIC_BASE, IOAPIC_SIZE, "ioapic", ioapic_io, &board->ioapic);
 }
 
+static void check_range(void *context, unsigned int offset, unsigned int size)
+{
+    (void)context;
+    require(size <= PCI_CONFIG_SIZE && offset <= PCI_CONFIG_SIZE - size);
+}
+
+static void make_pci(struct board *board)
+{
+    struct pci_identity card = {.vendor = 0x1234, .device = 0x5678, .class_code = 0xff0000};
+
+    pci_init(&board->pci, &(struct pci_config){reset_control_io, &board->reset});
+    pci_function_init(&board->card, &card);
+    board->card.hooks = (struct pci_function_hooks){check_range, check_range};
+    require(pci_function_add_bar(&board->card, 0, PCI_BAR_IO, 32) == 0);
+    require(pci_function_add_bar(&board->card, 1, PCI_BAR_MEMORY32, 4096) == 0);
+    require(pci_function_add_bar(&board->card, 4, PCI_BAR_MEMORY64, UINT64_C(1) << 33) == 0);
+    require(pci_attach(&board->pci, 1, &board->card) == 0);
+}
+
 static void make_board(struct board *board, uint8_t options)
 {
     struct machine_control control = {.stop = stop, .context = board};
@@ -214,7 +234,7 @@ static void make_board(struct board *board, uint8_t options)
                                                            .control = control,
                                                            .timer_is_32_bit = (options & 8) != 0});
     reset_control_init(&board->reset, &(struct reset_control_config){control});
-    pci_host_init(&board->pci_host, &(struct pci_host_config){reset_control_io, &board->reset});
+    make_pci(board);
     debug_exit_init(&board->debug_exit, &(struct debug_exit_config){control});
     pvpanic_init(&board->pvpanic, &(struct pvpanic_config){control});
     post_code_init(&board->post_code);
@@ -231,6 +251,11 @@ static void check_invariants(struct board *board)
         require(lapic_pending_hint(&board->lapics, i) == lapic_pending(&board->lapics, i));
         require(lapic_get_cr8(&board->lapics, i) < 16);
     }
+    /* What is read-only stays; what has a size stays aligned to it. */
+    require(board->card.config[PCI_VENDOR_ID] == 0x34 && board->pci.bridge.config[0] == 0x86);
+    require(board->card.config[PCI_COMMAND] <= (PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
+    require(pci_function_bar(&board->card, 1) % 4096 == 0);
+    require(pci_function_bar(&board->card, 4) % (UINT64_C(1) << 33) == 0);
     /* The I/O APIC's page can't be taken away by a local APIC that was moved there. */
     struct bus_access access = {.size = 4};
     require(bus_serve(&board->memory, IOAPIC_BASE, &access) != NULL);
@@ -254,8 +279,8 @@ static const struct port_target targets[] = {
     {i8042_status_io, offsetof(struct board, i8042)},
     {i8042_port92_io, offsetof(struct board, i8042)},
     {acpi_pm_io, offsetof(struct board, acpi_pm)},
-    {pci_host_address_io, offsetof(struct board, pci_host)},
-    {pci_host_data_io, offsetof(struct board, pci_host)},
+    {pci_address_io, offsetof(struct board, pci)},
+    {pci_data_io, offsetof(struct board, pci)},
     {reset_control_io, offsetof(struct board, reset)},
     {debug_exit_io, offsetof(struct board, debug_exit)},
     {pvpanic_io, offsetof(struct board, pvpanic)},
@@ -267,6 +292,7 @@ static const struct port_target targets[] = {
 enum other_step {
     STEP_LAPIC = TARGET_COUNT,
     STEP_IOAPIC,
+    STEP_ECAM,
     STEP_MEMORY,
     STEP_RDMSR,
     STEP_WRMSR,
@@ -305,6 +331,10 @@ static void do_other(struct board *board, unsigned int what, uint8_t how, uint16
         break;
     case STEP_IOAPIC:
         access_memory(board, IOAPIC_BASE + (offset & 0x7f), access);
+        break;
+    case STEP_ECAM: /* devices 0 and 1, and beyond the end */
+        access.offset = (wide & PCI_ECAM_SIZE) | offset;
+        pci_ecam_io(&board->pci, &access);
         break;
     case STEP_MEMORY:
         access_memory(board, wide << 12 | (offset & 0xfff), access);

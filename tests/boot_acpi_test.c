@@ -87,6 +87,8 @@ static void test_fadt(void)
     static const uint8_t s5[] = {0x08, '\\', '_',  'S',  '5',  '_',  0x12, 0x08,
                                  0x04, 0x0a, 0x05, 0x0a, 0x05, 0x00, 0x00};
     CHECK(memcmp(dsdt + 36, s5, sizeof(s5)) == 0);
+    /* Device (\_SB.PCI0) comes first in its scope: {ExtOp, DeviceOp, PkgLength, "PCI0", …}. */
+    CHECK(memmem(dsdt, bytes_get32(dsdt + 4), "PCI0\x08_HID\x0c\x41\xd0\x0a\x03", 14) != NULL);
 }
 
 /* Counts the MADT's entries of a type and gives the last one. */
@@ -125,6 +127,32 @@ static void test_madt(unsigned int cpus)
     CHECK_EQUAL(bytes_get16(entry + 8), 0xd);
 }
 
+static void test_mcfg(void)
+{
+    const uint8_t *mcfg = find_table("MCFG");
+    if (!CHECK(mcfg != NULL)) {
+        return;
+    }
+    CHECK_EQUAL(bytes_get32(mcfg + 4), 60);
+    CHECK_EQUAL(bytes_get64(mcfg + 44), BOOT_PCI_ECAM_BASE);
+    CHECK_EQUAL(bytes_get64(mcfg + 52), 0); /* segment 0, buses 0..0 */
+}
+
+/* A machine without PCI says nothing of it. */
+static void test_without_pci(void)
+{
+    struct acpi_config config = acpi_config_default(1);
+    struct error error;
+    size_t length = 0;
+    config.pci_memory_base = 0;
+    config.pci_ecam_base = 0;
+    CHECK_EQUAL(acpi_build(&config, BASE, tables, sizeof(tables), &length, &error), 0);
+    CHECK(find_table("APIC") != NULL);
+    CHECK(find_table("MCFG") == NULL);
+    CHECK(memmem(tables, length, "PCI0", 4) == NULL);
+    CHECK(memmem(tables, length, "ECAM", 4) == NULL);
+}
+
 static void test_tables(unsigned int cpus)
 {
     struct acpi_config config = acpi_config_default(cpus);
@@ -134,6 +162,7 @@ static void test_tables(unsigned int cpus)
     test_rsdp(length);
     test_fadt();
     test_madt(cpus);
+    test_mcfg();
 }
 
 /* Every capacity that is too small is refused and nothing is written beyond it. */
@@ -181,6 +210,34 @@ static void test_aml_encoding(void)
         aml_integer(&aml, integers[i]);
         CHECK_EQUAL(aml.length, lengths[i]);
     }
+}
+
+/* The windows of a bridge, encoded by hand; from ResourceTemplate's bytes the head is left off. */
+static void test_aml_windows(void)
+{
+    static const uint8_t expected[] = {/* WordBusNumber 0..0 */
+                                       0x88, 13, 0, 2, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0,
+                                       /* WordIO 0xd00..0xffff */
+                                       0x88, 13, 0, 1, 0x0c, 3, 0, 0, 0x00, 0x0d, 0xff, 0xff, 0, 0,
+                                       0x00, 0xf3,
+                                       /* DWordMemory 0xc0000000..0xfebfffff */
+                                       0x87, 23, 0, 0, 0x0c, 1, 0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff,
+                                       0xff, 0xbf, 0xfe, 0, 0, 0, 0, 0, 0, 0xc0, 0x3e, 0x79, 0};
+    uint8_t bytes[128];
+    struct aml aml;
+
+    aml_start(&aml, bytes, sizeof(bytes));
+    aml_resources_begin(&aml);
+    aml_resource_bus_numbers(&aml, 0, 0);
+    aml_resource_io_window(&aml, 0xd00, 0xffff);
+    aml_resource_memory_window(&aml, 0xc0000000, 0xfebfffff);
+    aml_resources_end(&aml);
+    CHECK(aml_finished(&aml));
+    /* BufferOp, PkgLength of one or two bytes, BytePrefix and the number of bytes. */
+    size_t head = sizeof(expected) + 3 < 64 ? 4 : 5;
+    CHECK_EQUAL(aml.length, head + sizeof(expected));
+    CHECK_EQUAL(bytes[head - 1], sizeof(expected));
+    CHECK(memcmp(bytes + head, expected, sizeof(expected)) == 0);
 }
 
 /* PkgLength at the sizes where it grows by a byte. */
@@ -259,11 +316,9 @@ static void test_with_iasl(void)
     const struct {
         const char *name;
         const uint8_t *table;
-    } all[] = {{"dsdt", at(bytes_get64(fadt + 140))},
-               {"facp", fadt},
-               {"apic", find_table("APIC")},
-               {"xsdt", at(bytes_get64(tables + 24))},
-               {"facs", at(bytes_get32(fadt + 36))}};
+    } all[] = {{"dsdt", at(bytes_get64(fadt + 140))},  {"facp", fadt},
+               {"apic", find_table("APIC")},           {"mcfg", find_table("MCFG")},
+               {"xsdt", at(bytes_get64(tables + 24))}, {"facs", at(bytes_get32(fadt + 36))}};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s.dat", directory, all[i].name);
         FILE *file = fopen(path, "wb");
@@ -335,10 +390,12 @@ int main(void)
 {
     test_aml_encoding();
     test_aml_package_length();
+    test_aml_windows();
     test_aml_misuse();
     test_tables(1);
     test_tables(64);
     test_tables(300);
+    test_without_pci();
     test_small_buffers();
     test_memory_layout();
     test_with_iasl();

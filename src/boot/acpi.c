@@ -16,7 +16,8 @@
 #define FADT_SIZE        276
 #define FADT_REVISION    6
 #define MADT_REVISION    5
-#define DSDT_REVISION    2 /* integers of 64 bits */
+#define MCFG_SIZE        60 /* with one allocation */
+#define DSDT_REVISION    2  /* integers of 64 bits */
 #define PM1_EVENT_LENGTH 4
 #define PM_TIMER_LENGTH  4
 #define GPE0_LENGTH      4
@@ -80,6 +81,9 @@ struct acpi_config acpi_config_default(unsigned int cpu_count)
         .has_com1 = true,
         .has_rtc = true,
         .pvpanic_port = 0x505,
+        .pci_memory_base = (uint32_t)BOOT_LOW_RAM_MAX,
+        .pci_memory_end = (uint32_t)BOOT_IOAPIC_BASE,
+        .pci_ecam_base = (uint32_t)BOOT_PCI_ECAM_BASE,
     };
 }
 
@@ -305,6 +309,18 @@ static uint64_t add_madt(struct builder *builder, const struct acpi_config *conf
     return address_of(builder, madt);
 }
 
+/* "PCI Firmware Specification", "MCFG Table Description": segment 0, bus 0 alone. */
+static uint64_t add_mcfg(struct builder *builder, const struct acpi_config *config)
+{
+    uint8_t *mcfg = reserve(builder, MCFG_SIZE, TABLE_ALIGNMENT);
+    if (mcfg == NULL) {
+        return 0;
+    }
+    bytes_put64(mcfg + TABLE_HEADER + 8, config->pci_ecam_base);
+    finish_table(mcfg, "MCFG", 1, MCFG_SIZE);
+    return address_of(builder, mcfg);
+}
+
 static uint64_t add_xsdt(struct builder *builder, const uint64_t *tables, size_t count)
 {
     size_t length = TABLE_HEADER + 8 * count;
@@ -341,10 +357,14 @@ int acpi_build(const struct acpi_config *config, uint64_t base, uint8_t *buffer,
     uint8_t *rsdp = reserve(&builder, RSDP_SIZE, TABLE_ALIGNMENT);
     uint64_t facs = add_facs(&builder);
     uint64_t dsdt = add_dsdt(&builder, config);
-    uint64_t tables[2];
-    tables[0] = add_fadt(&builder, config, facs, dsdt);
-    tables[1] = add_madt(&builder, config);
-    uint64_t xsdt = add_xsdt(&builder, tables, sizeof(tables) / sizeof(tables[0]));
+    uint64_t tables[3];
+    size_t count = 0;
+    tables[count++] = add_fadt(&builder, config, facs, dsdt);
+    tables[count++] = add_madt(&builder, config);
+    if (config->pci_ecam_base != 0) {
+        tables[count++] = add_mcfg(&builder, config);
+    }
+    uint64_t xsdt = add_xsdt(&builder, tables, count);
     if (builder.failed || rsdp == NULL) {
         return error_set(error, ENOSPC, "the ACPI tables for %u CPUs do not fit in %zu bytes",
                          config->cpu_count, capacity);

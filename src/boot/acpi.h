@@ -1,5 +1,5 @@
 /*
- * The ACPI tables: RSDP, XSDT, FADT, FACS, DSDT, MADT.
+ * The ACPI tables: RSDP, XSDT, FADT, FACS, DSDT, MADT, MCFG.
  *
  * Purpose: tell a stock guest about its CPUs, interrupt controllers, power management registers
  *          and legacy devices. Where those are is given as plain numbers, so that this knows
@@ -38,6 +38,11 @@ struct acpi_config {
     bool has_rtc;          /* at 0x70, IRQ 8 */
     bool has_i8042;        /* a keyboard controller with a keyboard: 0x60 and 0x64, IRQ 1 */
     uint16_t pvpanic_port; /* 0: none */
+
+    /* Bus 0 behind configuration mechanism #1, and where its devices' memory may lie. */
+    uint32_t pci_memory_base; /* guest physical; 0: there is no PCI */
+    uint32_t pci_memory_end;  /* the first address beyond */
+    uint32_t pci_ecam_base;   /* BOOT_PCI_ECAM_SIZE bytes: bus 0's registers as memory; 0: none */
 };
 
 /* The machine as src/chipset builds it: power management at 0x600, IRQ 9, reset at 0xcf9. */

@@ -1,6 +1,7 @@
 /* The DSDT: what a guest can't find out by itself. In ASL it would read as the comments do. */
 #include "boot/acpi.h"
 #include "boot/aml.h"
+#include "boot/layout.h"
 
 /* Name (_HID, EISAID (id))  Name (_UID, uid) */
 static void add_identity(struct aml *aml, const char *eisa_id, unsigned int uid)
@@ -75,12 +76,53 @@ static void add_pvpanic(struct aml *aml, uint16_t port)
     aml_end(aml);
 }
 
+/*
+ * The root of PCI: bus 0 alone, behind configuration mechanism #1 (8 ports, which the bridge
+ * keeps). No device has an interrupt pin so far, so the routing table is empty.
+ */
+static void add_pci(struct aml *aml, const struct acpi_config *config)
+{
+    aml_device_begin(aml, "PCI0");
+    add_identity(aml, "PNP0A03", 0);
+    aml_name(aml, "_CRS");
+    aml_resources_begin(aml);
+    aml_resource_bus_numbers(aml, 0, 0);
+    aml_resource_io_window(aml, 0x0000, 0x0cf7);
+    aml_resource_io(aml, 0x0cf8, 8);
+    aml_resource_io_window(aml, 0x0d00, 0xffff);
+    aml_resource_memory_window(aml, 0xa0000, 0xbffff);
+    aml_resource_memory_window(aml, config->pci_memory_base, config->pci_memory_end - 1);
+    aml_resources_end(aml);
+    aml_name(aml, "_PRT");
+    aml_package_begin(aml, 0);
+    aml_end(aml);
+    aml_end(aml);
+}
+
+/* Motherboard resources: guests use the MCFG's place only where firmware reserves it here, too. */
+static void add_pci_ecam(struct aml *aml, uint32_t base)
+{
+    aml_device_begin(aml, "ECAM");
+    add_identity(aml, "PNP0C02", 0);
+    aml_name(aml, "_CRS");
+    aml_resources_begin(aml);
+    aml_resource_memory32(aml, base, (uint32_t)BOOT_PCI_ECAM_SIZE);
+    aml_resources_end(aml);
+    aml_end(aml);
+}
+
 size_t acpi_dsdt_body(const struct acpi_config *config, uint8_t *buffer, size_t capacity)
 {
     struct aml aml;
     aml_start(&aml, buffer, capacity);
     add_soft_off(&aml, config->sleep_type_s5);
     aml_scope_begin(&aml, "\\_SB_");
+    if (config->pci_memory_base != 0) {
+        add_pci(&aml, config);
+    }
+    if (config->pci_ecam_base != 0) {
+        add_pci_ecam(&aml, config->pci_ecam_base);
+    }
     if (config->has_com1) {
         add_com1(&aml);
     }

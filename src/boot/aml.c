@@ -27,6 +27,16 @@
 #define RESOURCE_IO       0x47
 #define RESOURCE_END      0x79
 #define RESOURCE_MEMORY32 0x86
+#define RESOURCE_DWORD    0x87
+#define RESOURCE_WORD     0x88
+
+/* "Address Space Resource Descriptors" */
+#define SPACE_MEMORY          0
+#define SPACE_IO              1
+#define SPACE_BUS_NUMBER      2
+#define SPACE_FIXED           0x0c /* _MIF, _MAF: neither end can move */
+#define SPACE_MEMORY_WRITABLE 0x01 /* and not cacheable */
+#define SPACE_IO_ENTIRE       0x03 /* neither ISA ranges only nor without them */
 
 void aml_start(struct aml *aml, uint8_t *buffer, size_t capacity)
 {
@@ -278,4 +288,35 @@ void aml_resource_memory32(struct aml *aml, uint32_t base, uint32_t length)
     append_byte(aml, 1); /* writable */
     append_little_endian(aml, base, 4);
     append_little_endian(aml, length, 4);
+}
+
+/* A "Word" (size 2) or "DWord" (size 4) "Address Space Descriptor" of a resource producer. */
+static void append_address_space(struct aml *aml, unsigned int size, unsigned int space,
+                                 unsigned int space_flags, uint32_t first, uint32_t last)
+{
+    append_byte(aml, size == 2 ? RESOURCE_WORD : RESOURCE_DWORD);
+    append_little_endian(aml, 3 + 5 * size, 2);
+    append_byte(aml, space);
+    append_byte(aml, SPACE_FIXED);
+    append_byte(aml, space_flags);
+    append_little_endian(aml, 0, size); /* granularity */
+    append_little_endian(aml, first, size);
+    append_little_endian(aml, last, size);
+    append_little_endian(aml, 0, size); /* translation offset */
+    append_little_endian(aml, (uint64_t)last - first + 1, size);
+}
+
+void aml_resource_bus_numbers(struct aml *aml, uint16_t first, uint16_t last)
+{
+    append_address_space(aml, 2, SPACE_BUS_NUMBER, 0, first, last);
+}
+
+void aml_resource_io_window(struct aml *aml, uint16_t first, uint16_t last)
+{
+    append_address_space(aml, 2, SPACE_IO, SPACE_IO_ENTIRE, first, last);
+}
+
+void aml_resource_memory_window(struct aml *aml, uint32_t first, uint32_t last)
+{
+    append_address_space(aml, 4, SPACE_MEMORY, SPACE_MEMORY_WRITABLE, first, last);
 }

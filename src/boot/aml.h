@@ -57,4 +57,12 @@ void aml_resource_irq(struct aml *aml, unsigned int irq);
 /* Memory32Fixed (ReadWrite, base, length) */
 void aml_resource_memory32(struct aml *aml, uint32_t base, uint32_t length);
 
+/* What a bridge passes on to the devices behind it; both ends of a range belong to it. */
+/* WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, …) */
+void aml_resource_bus_numbers(struct aml *aml, uint16_t first, uint16_t last);
+/* WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, …) */
+void aml_resource_io_window(struct aml *aml, uint16_t first, uint16_t last);
+/* DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite, …) */
+void aml_resource_memory_window(struct aml *aml, uint32_t first, uint32_t last);
+
 #endif

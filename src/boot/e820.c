@@ -60,6 +60,7 @@ int boot_memory_layout_make(uint64_t ram, struct boot_memory_layout *layout, str
     add(map, BOOT_HIGH_BASE, low, E820_USABLE);
     add(map, BOOT_IOAPIC_BASE, BOOT_IOAPIC_BASE + PAGE_SIZE, E820_RESERVED);
     add(map, BOOT_LAPIC_BASE, BOOT_LAPIC_BASE + PAGE_SIZE, E820_RESERVED);
+    add(map, BOOT_PCI_ECAM_BASE, BOOT_PCI_ECAM_BASE + BOOT_PCI_ECAM_SIZE, E820_RESERVED);
     add(map, BOOT_FOUR_GIB, layout->high_ram_end, E820_USABLE);
     return 0;
 }

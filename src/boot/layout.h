@@ -44,11 +44,13 @@
 #define BOOT_HIGH_BASE   UINT64_C(0x100000) /* 1 MiB: where kernels usually start */
 
 /* RAM ends here at the latest and goes on above 4 GiB; devices live in between. */
-#define BOOT_LOW_RAM_MAX UINT64_C(0xc0000000)
-#define BOOT_FOUR_GIB    UINT64_C(0x100000000)
-#define BOOT_IOAPIC_BASE UINT64_C(0xfec00000)
-#define BOOT_LAPIC_BASE  UINT64_C(0xfee00000)
-#define BOOT_RAM_MIN     BOOT_HIGH_BASE
-#define BOOT_RAM_MAX     (UINT64_C(1) << 39) /* 512 GiB: within 40 physical address bits */
+#define BOOT_LOW_RAM_MAX   UINT64_C(0xc0000000)
+#define BOOT_FOUR_GIB      UINT64_C(0x100000000)
+#define BOOT_IOAPIC_BASE   UINT64_C(0xfec00000)
+#define BOOT_LAPIC_BASE    UINT64_C(0xfee00000)
+#define BOOT_PCI_ECAM_BASE UINT64_C(0xfef00000)
+#define BOOT_PCI_ECAM_SIZE UINT64_C(0x100000) /* one bus */
+#define BOOT_RAM_MIN       BOOT_HIGH_BASE
+#define BOOT_RAM_MAX       (UINT64_C(1) << 39) /* 512 GiB: within 40 physical address bits */
 
 #endif

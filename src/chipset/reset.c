@@ -21,7 +21,7 @@ void reset_control_io(void *device, struct bus_access *access)
     struct reset_control *reset = device;
 
     if (access->size != 1 || access->offset != RESET_PORT - RESET_PORTS_BASE) {
-        access->value = UINT64_MAX; /* there is no PCI host bridge */
+        access->value = UINT64_MAX; /* PCI's configuration address takes doublewords only */
         return;
     }
     if (!access->is_write) {

@@ -14,11 +14,11 @@
 
 /*
  * The register lies within PCI's configuration address register at 0xCF8 and answers byte accesses
- * only: a doubleword write there is a configuration address, whatever its second byte is. So the
- * four ports are mapped together: RESET_PORTS ports from RESET_PORTS_BASE, reset_control_io.
+ * only: a doubleword write there is a configuration address, whatever its second byte is. So PCI
+ * has these four ports, and passes bytes and words on to reset_control_io; offsets are from
+ * RESET_PORTS_BASE.
  */
 #define RESET_PORTS_BASE 0xcf8
-#define RESET_PORTS      4
 #define RESET_PORT       0xcf9 /* the FADT's RESET_REG */
 #define RESET_ACPI_VALUE 0x06  /* the FADT's RESET_VALUE: a hard reset */
 

@@ -4,6 +4,11 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "boot/layout.h"
+
+_Static_assert(PCI_ECAM_BASE == BOOT_PCI_ECAM_BASE && PCI_ECAM_SIZE == BOOT_PCI_ECAM_SIZE,
+               "the memory map and the tables name another place than the device's");
+
 enum isa_line {
     LINE_TIMER = 0,
     LINE_KEYBOARD = 1,
@@ -63,8 +68,8 @@ static void init_control(struct pc *pc, const struct pc_config *config)
     i8042_init(&pc->i8042, &i8042);
     struct reset_control_config reset = {.control = config->control};
     reset_control_init(&pc->reset, &reset);
-    struct pci_host_config pci_host = {.narrow_io = reset_control_io, .narrow_device = &pc->reset};
-    pci_host_init(&pc->pci_host, &pci_host);
+    struct pci_config pci = {.narrow_io = reset_control_io, .narrow_device = &pc->reset};
+    pci_init(&pc->pci, &pci);
     struct acpi_pm_config acpi_pm = {.timers = vm_timer_host(config->vm),
                                      .sci = interrupts_line(&pc->interrupts, LINE_ACPI),
                                      .control = config->control,
@@ -129,10 +134,8 @@ static const struct port_range port_ranges[] = {
     {UART_COM1_PORT, UART_PORTS, "com1", uart_io, offsetof(struct pc, com1)},
     {PVPANIC_PORT, 1, "pvpanic", pvpanic_io, offsetof(struct pc, pvpanic)},
     {ACPI_PM_PORT, ACPI_PM_PORTS, "acpi-pm", acpi_pm_io, offsetof(struct pc, acpi_pm)},
-    {PCI_HOST_ADDRESS_PORT, PCI_HOST_PORTS, "pci-host", pci_host_address_io,
-     offsetof(struct pc, pci_host)},
-    {PCI_HOST_DATA_PORT, PCI_HOST_PORTS, "pci-host", pci_host_data_io,
-     offsetof(struct pc, pci_host)},
+    {PCI_ADDRESS_PORT, PCI_PORTS, "pci", pci_address_io, offsetof(struct pc, pci)},
+    {PCI_DATA_PORT, PCI_PORTS, "pci", pci_data_io, offsetof(struct pc, pci)},
 };
 
 static const struct port_range test_device_ranges[] = {
@@ -182,6 +185,11 @@ static int map_devices(struct pc *pc, const struct pc_config *config, struct err
     if (result != 0) {
         return result;
     }
+    result =
+        bus_map(&config->vm->mmio, PCI_ECAM_BASE, PCI_ECAM_SIZE, "pci-ecam", pci_ecam_io, &pc->pci);
+    if (result != 0) {
+        return error_set(error, result, "cannot map PCI's configuration space");
+    }
     if (bus_map(&config->vm->ports, config->debug_exit_port, DEBUG_EXIT_PORTS, "debug-exit",
                 debug_exit_io, &pc->debug_exit) != 0) {
         return error_set(error, EINVAL,
@@ -229,5 +237,8 @@ struct acpi_config pc_acpi_config(unsigned int vcpu_count)
         .has_rtc = true,
         .has_i8042 = false, /* no keyboard is attached */
         .pvpanic_port = PVPANIC_PORT,
+        .pci_memory_base = (uint32_t)BOOT_LOW_RAM_MAX,
+        .pci_memory_end = IOAPIC_BASE,
+        .pci_ecam_base = (uint32_t)PCI_ECAM_BASE,
     };
 }

@@ -16,7 +16,7 @@
 #include "chipset/acpi_pm.h"
 #include "chipset/debug_exit.h"
 #include "chipset/i8042.h"
-#include "chipset/pci_host.h"
+#include "chipset/pci.h"
 #include "chipset/pit.h"
 #include "chipset/post_code.h"
 #include "chipset/pvpanic.h"
@@ -47,8 +47,8 @@ struct pc {
     struct rtc rtc;
     struct uart com1;
     struct i8042 i8042;
-    struct pci_host pci_host;
-    struct reset_control reset; /* at 0xCF9, within the PCI host's ports */
+    struct pci pci;
+    struct reset_control reset; /* at 0xCF9, within PCI's address register */
     struct acpi_pm acpi_pm;
     struct pvpanic pvpanic;
     struct post_code post_code;
