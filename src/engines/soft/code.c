@@ -185,7 +185,7 @@ static bool take_marks(struct soft_vm *vm, const struct soft_cpu *self, uint64_t
         return false;
     }
     uint64_t bits = granule_bits(physical, length);
-    atomic_thread_fence(memory_order_seq_cst);
+    soft_host_fence();
     if ((atomic_load(word) & bits) == 0 && !atomic_load(&vm->code_marks_changing)) {
         return false;
     }

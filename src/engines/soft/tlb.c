@@ -180,7 +180,6 @@ static void grant_write(struct soft_cpu *cpu, struct soft_tlb_entry *entry, unsi
         return;
     }
     __atomic_store_n(&entry->write_tag, page, __ATOMIC_SEQ_CST);
-    atomic_thread_fence(memory_order_seq_cst);
     if (!soft_code_is_plain(cpu, granules)) {
         __atomic_store_n(&entry->write_tag, soft_tlb_empty_tag(index), __ATOMIC_RELAXED);
     }
