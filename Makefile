@@ -16,7 +16,7 @@ RELEASE := build/release
 .PHONY: all demo check bench fuzz sanitize install clean distclean
 
 all: $(RELEASE)/build.ninja
-	@ninja -C $(RELEASE)
+	@ninja -C $(RELEASE) --quiet trapeze
 
 $(RELEASE)/build.ninja:
 	@scripts/install-dependencies build
@@ -47,7 +47,8 @@ sanitize:
 
 install: all
 	@meson configure $(RELEASE) -Dprefix=$(PREFIX)
-	@meson install -C $(RELEASE) --quiet
+	@ninja -C $(RELEASE) --quiet trapeze
+	@meson install -C $(RELEASE) --quiet --no-rebuild --strip
 
 clean:
 	@rm -rf $(filter-out build/guest,$(wildcard build/*))

@@ -66,6 +66,12 @@ class Guests:
         path.write_bytes(content)
         return path
 
+    def fifo(self):
+        self.count += 1
+        path = self.directory / f"fifo{self.count}"
+        os.mkfifo(path)
+        return path
+
 
 # ---- without a guest ----
 
@@ -181,6 +187,7 @@ def test_bad_files(check, trapeze, guests):
             ("real mode above 1 MiB", ["--flat", loop, "--at", "0x200000"]),
             ("a port that is taken", ["--flat", loop, "--debug-exit", "0x3f8"]),
             ("a directory that is not there", ["--flat", loop, "--console", "file:/nonexistent/log"]),
+            ("a FIFO that nobody reads", ["--flat", loop, "--console", f"file:{guests.fifo()}"]),
             ("a console that is none", ["--flat", loop, "--console", "tty"])]:
         result = run([trapeze, "run", "--engine", "null", *options])
         check.equal(result.status, USAGE, what, result)
@@ -306,6 +313,12 @@ def test_terminal(check, trapeze, guests):
     check.equal(terminal.finish(), QUIT, "Ctrl-A x after a stop", terminal.text)
     check.that(terminal.is_restored(), "and the terminal is restored")
     terminal.close()
+
+    # The terminal goes away: its window is closed, the connection is cut.
+    terminal = Terminal(arguments)
+    terminal.wait_until(terminal.is_raw)
+    terminal.hang_up()
+    check.that(terminal.finish() in (QUIT, MONITOR_ERROR), f"a closed terminal: exit status {terminal.status}")
 
     terminal = Terminal([trapeze, "run", "--engine", "null", "--flat", "/nonexistent/image"])
     check.equal(terminal.finish(), USAGE, "an error on a terminal", terminal.text)

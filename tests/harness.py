@@ -107,6 +107,9 @@ class Terminal:
             os.close(self.slave)
 
     def _read_some(self, wait):
+        if self.master is None:
+            time.sleep(wait)
+            return False
         ready, _, _ = select.select([self.master], [], [], wait)
         if not ready:
             return False
@@ -151,6 +154,11 @@ class Terminal:
 
     def kill(self, number):
         os.kill(self.pid, number)
+
+    def hang_up(self):
+        """What closing the terminal's window does."""
+        self.close()
+        self.master = None
 
     def ended(self):
         if self.status is None:

@@ -8,7 +8,9 @@
 static int file_open(struct backend *backend, const char *argument, struct error *error)
 {
     snprintf(backend->name, sizeof(backend->name), "the file '%s'", argument);
-    backend->output = open(argument, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    /* O_NONBLOCK is for a FIFO: one that nobody reads is an error, not a wait without end. */
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    backend->output = open(argument, flags, 0666);
     if (backend->output < 0) {
         return error_set_errno(error, errno, "cannot write the console's output to '%s'", argument);
     }

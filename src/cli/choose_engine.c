@@ -17,8 +17,10 @@ struct candidate {
 static void describe(const struct candidate *candidate, char *text, size_t size)
 {
     if (!candidate->probe.usable) {
-        snprintf(text, size, "%s can't be used (%.100s)", candidate->engine->name,
-                 candidate->probe.why);
+        /* What to do about it stands behind a colon; `trapeze probe` prints that, too. */
+        int length = (int)strcspn(candidate->probe.why, ":");
+        snprintf(text, size, "%s can't be used (%.*s)", candidate->engine->name,
+                 length < 100 ? length : 100, candidate->probe.why);
     } else {
         snprintf(text, size, "%s runs %.*f million instructions a second", candidate->engine->name,
                  candidate->probe.mips < 100 ? 1 : 0, candidate->probe.mips);
