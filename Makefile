@@ -47,7 +47,7 @@ sanitize:
 
 install: all
 	@meson configure $(RELEASE) -Dprefix=$(PREFIX)
-	@ninja -C $(RELEASE) --quiet trapeze
+	@ninja -C $(RELEASE) --quiet trapeze >$(RELEASE).log || { cat $(RELEASE).log; exit 1; }
 	@meson install -C $(RELEASE) --quiet --no-rebuild --strip
 
 clean:
