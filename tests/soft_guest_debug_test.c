@@ -219,8 +219,35 @@ static void test_step_over_system_calls(void)
     soft_guest_close(&guest);
 }
 
+/* Data breakpoints watch vector and x87 operands too, also in a page that the TLB has. */
+static void test_breakpoint_on_vector_operand(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    LOAD(&guest, 0x8b, 0x07, 0x0f, 0x10, 0x47, 0x10, 0x90, 0xf4); /* mov eax, [rdi]; movups */
+    guest.state.gpr[X86_RDI] = SOFT_GUEST_DATA;
+    guest.state.cr4 |= X86_CR4_OSFXSR;
+    guest.state.dr[0] = SOFT_GUEST_DATA + 0x10;
+    guest.state.dr[7] = dr7_of(3, 2);
+    expect_debug(&guest, 6, DR6_NONE | 1);
+
+    LOAD(&guest, 0x89, 0x07, 0x0f, 0x58, 0x47, 0x10, 0x0f, 0x11, 0x47, 0x20, 0x90,
+         0xf4); /* mov [rdi], eax; addps xmm0, [rdi + 16]; movups [rdi + 32], xmm0 */
+    expect_debug(&guest, 6, DR6_NONE | 1);
+    guest.state.dr[0] = SOFT_GUEST_DATA + 0x28;
+    guest.state.dr[7] = dr7_of(1, 2);
+    expect_debug(&guest, 10, DR6_NONE | 1);
+
+    LOAD(&guest, 0x89, 0x07, 0xdd, 0x5f, 0x28, 0x90, 0xf4); /* fstp qword [rdi + 40] */
+    expect_debug(&guest, 5, DR6_NONE | 1);
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
+    test_breakpoint_on_vector_operand();
     test_status_bits();
     test_step_through_string();
     test_breakpoint_on_string();

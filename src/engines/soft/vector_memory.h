@@ -10,13 +10,14 @@
 #define TRAPEZE_ENGINES_SOFT_VECTOR_MEMORY_H
 
 #include "engines/soft/cpu.h"
+#include "engines/soft/debug.h"
 #include "engines/soft/fast_memory.h"
 #include "engines/soft/memory.h"
 
-/* True if soft_direct_linear gives the operand's address: flat segments, nothing to check. */
+/* True if soft_direct_linear gives the operand's address: flat, no breakpoints to check. */
 static inline bool soft_direct_possible(const struct soft_cpu *cpu)
 {
-    return cpu->mode == (X86_DECODE_64 | SOFT_MODE_FAST);
+    return cpu->mode == (X86_DECODE_64 | SOFT_MODE_FAST) && !soft_debug_armed(cpu);
 }
 
 static inline uint64_t soft_direct_linear(const struct soft_cpu *cpu,
