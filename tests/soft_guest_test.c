@@ -87,8 +87,47 @@ static void test_several_nmis(void)
     soft_guest_close(&guest);
 }
 
+/* Maps the page at 0xffff800000000000, not global, beside what entry 0 of the first PML4 maps. */
+static void make_space(struct soft_guest *guest, uint64_t tables, uint64_t page)
+{
+    const uint64_t entry = 3; /* present, writable */
+    soft_guest_write(guest, tables, soft_guest_read(guest, guest->state.cr3, 8), 8);
+    soft_guest_write(guest, tables + 256 * 8, (tables + 0x1000) | entry, 8);
+    soft_guest_write(guest, tables + 0x1000, (tables + 0x2000) | entry, 8);
+    soft_guest_write(guest, tables + 0x2000, (tables + 0x3000) | entry, 8);
+    soft_guest_write(guest, tables + 0x3000, page | entry, 8);
+}
+
+/*
+ * Code in the upper half that is not global is another one in another address space, also when
+ * blocks were dropped between its fetch and the switch.
+ */
+static void test_upper_code_of_each_space(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    const uint64_t first = SOFT_GUEST_DATA, second = SOFT_GUEST_DATA + 0x4000;
+    const uint64_t page = SOFT_GUEST_DATA + 0x8000;
+    make_space(&guest, first, page);
+    make_space(&guest, second, page + 0x1000);
+    soft_guest_write(&guest, page, 0xc301c283, 4);          /* add edx, 1; ret */
+    soft_guest_write(&guest, page + 0x1000, 0xc310c283, 4); /* add edx, 16; ret */
+    /* call rax; mov byte [rip + 8], 0 (beside this code); call rax; mov cr3, rbx; call rax; hlt */
+    LOAD(&guest, 0xff, 0xd0, 0xc6, 0x05, 0x08, 0x00, 0x00, 0x00, 0x00, 0xff, 0xd0, 0x0f, 0x22, 0xdb,
+         0xff, 0xd0, 0xf4, 0x00);
+    guest.state.cr3 = first;
+    guest.state.gpr[X86_RAX] = UINT64_C(0xffff800000000000);
+    guest.state.gpr[X86_RBX] = second;
+    CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
+    CHECK_EQUAL(guest.state.gpr[X86_RDX], 1 + 1 + 16);
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
+    test_upper_code_of_each_space();
     test_non_canonical_operands();
     test_base_of_nullified_segment();
     test_several_nmis();

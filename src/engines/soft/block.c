@@ -87,13 +87,13 @@ void soft_block_cache_forget_addresses(struct soft_cpu *cpu)
 {
     soft_block_cache_forget_half(cpu, 0);
     soft_block_cache_forget_half(cpu, UINT64_MAX);
-    cpu->upper_code_not_global = false;
 }
 
 void soft_block_cache_forget_non_global(struct soft_cpu *cpu)
 {
     if (cpu->upper_code_not_global) {
         soft_block_cache_forget_addresses(cpu);
+        cpu->upper_code_not_global = false; /* as long as the TLB has no such page */
     } else {
         soft_block_cache_forget_half(cpu, 0);
     }

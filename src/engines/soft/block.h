@@ -25,7 +25,8 @@ void soft_block_cache_destroy(struct soft_cpu *cpu);
 
 /*
  * Linear addresses may mean other memory from now on (TLB flushes): all of them, those without
- * global pages, or those in the same half as one. Blocks themselves stay.
+ * global pages (which the TLB has dropped), or those in the same half as one. Blocks themselves
+ * stay.
  */
 void soft_block_cache_forget_addresses(struct soft_cpu *cpu);
 void soft_block_cache_forget_non_global(struct soft_cpu *cpu);

@@ -114,7 +114,7 @@ struct soft_cpu {
      * 63 of RIP), where kernels keep their global pages, [0] for the lower.
      */
     uint64_t code_generation[2];
-    bool upper_code_not_global; /* code was fetched from a page there that is not global */
+    bool upper_code_not_global; /* the TLB may have a page of code there that is not global */
     struct soft_op *link_from;  /* the direct branch that left its block for want of a link */
 
     /* --- system state --- */

@@ -84,6 +84,7 @@ void soft_tlb_flush_all(struct soft_cpu *cpu)
         flush(cpu->tlbs[i], false);
     }
     soft_block_cache_forget_addresses(cpu);
+    cpu->upper_code_not_global = false;
 }
 
 void soft_tlb_flush_non_global(struct soft_cpu *cpu)
