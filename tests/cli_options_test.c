@@ -53,6 +53,7 @@ static void test_numbers(void)
     CHECK_EQUAL(parse_number("+4", "a count", 1, 64, &number, &error), -EINVAL);
     CHECK(parse_seconds("1.5", &number, &error) == 0 && number == 1500000000);
     CHECK_EQUAL(parse_seconds("0", &number, &error), -EINVAL);
+    CHECK_EQUAL(parse_seconds("1e-12", &number, &error), -EINVAL); /* 0 ns would mean none */
     CHECK_EQUAL(parse_seconds("nan", &number, &error), -EINVAL);
     CHECK_EQUAL(parse_seconds("1e30", &number, &error), -EINVAL);
     CHECK_EQUAL(parse_seconds("-1", &number, &error), -EINVAL);

@@ -5,6 +5,7 @@ usage: tests/cli_test.py TRAPEZE
 """
 
 import os
+import pty
 import re
 import signal
 import struct
@@ -14,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import ROOT, Checks, Terminal, run
+from harness import PATIENCE, ROOT, Checks, Terminal, run
 
 OK, RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT = 0, 120, 121, 122, 123, 124, 125, 126, 130
 
@@ -270,6 +271,21 @@ def test_timeout_and_signals(check, trapeze, guests):
             check.that(any("null" in line for line in lines), "SIGUSR1 prints the statistics", "".join(lines))
 
 
+def test_ignored_signal(check, trapeze, guests):
+    """What was ignored when the program started stays ignored: that is how nohup works."""
+    with subprocess.Popen(["sh", "-c", f"trap '' HUP; exec {trapeze} run --engine null --flat {guests.file(LOOP)}"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_thread(process.pid, "watch")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGUSR1)  # its answer shows that SIGHUP has been passed over
+        for line in process.stderr:
+            if line.startswith("ran for"):
+                break
+        process.send_signal(signal.SIGTERM)
+        check.contains(process.stderr.read(), "SIGTERM", "an ignored SIGHUP does not end the run")
+        check.equal(process.wait(), QUIT, "an ignored SIGHUP, then SIGTERM")
+
+
 def wait_for_thread(pid, name):
     """Until a process has a thread of that name, or has ended."""
     while True:
@@ -320,9 +336,54 @@ def test_terminal(check, trapeze, guests):
     terminal.hang_up()
     check.that(terminal.finish() in (QUIT, MONITOR_ERROR), f"a closed terminal: exit status {terminal.status}")
 
+    check_background(check, arguments)
+
     terminal = Terminal([trapeze, "run", "--engine", "null", "--flat", "/nonexistent/image"])
     check.equal(terminal.finish(), USAGE, "an error on a terminal", terminal.text)
     check.that(terminal.is_restored(), "an error leaves the terminal alone")
+    terminal.close()
+
+
+JOB_CONTROL = r"""
+import os, signal, sys, termios, time
+def is_raw():
+    return not termios.tcgetattr(0)[3] & termios.ICANON
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+def stopped():
+    return os.WIFSTOPPED(os.waitpid(job, os.WUNTRACED)[1])
+while not is_raw():
+    time.sleep(0.01)
+os.kill(job, signal.SIGTSTP)
+print("stopped:", stopped(), "raw:", is_raw())
+os.tcsetpgrp(0, os.getpid())
+os.kill(job, signal.SIGCONT)
+print("background: stopped:", stopped(), "raw:", is_raw())
+os.tcsetpgrp(0, job)
+os.kill(job, signal.SIGCONT)
+while not is_raw():
+    time.sleep(0.01)
+os.kill(job, signal.SIGTSTP)
+stopped()
+os.tcsetpgrp(0, os.getpid())
+os.kill(job, signal.SIGTERM)
+os.kill(job, signal.SIGCONT)
+print("ended in the background:", os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]), "raw:", is_raw())
+"""
+
+
+def check_background(check, arguments):
+    """Continued in the background it stops again, and leaves the terminal to the shell; a signal ends it even there."""
+    terminal = Terminal([sys.executable, "-c", JOB_CONTROL, *arguments])
+    terminal.finish()
+    for expected in ("stopped: True raw: False", "background: stopped: True raw: False",
+                     f"ended in the background: {QUIT} raw: False"):
+        check.contains(terminal.text, expected, "job control")
     terminal.close()
 
 
@@ -405,6 +466,40 @@ def test_consoles(check, trapeze, guests, engine):
     check.equal(result.status, MONITOR_ERROR, f"{engine}: standard output closed", result)
 
 
+def test_nobody_reads(check, trapeze, guests, engine):
+    """A pseudo-terminal that nobody has opened takes some output and drops the rest: no failure of anything."""
+    image = guests.file(b"\x66\xb9" + struct.pack("<I", 100000) + b"\xba\xf8\x03\xb0\x78\xee\x67\xe2\xfc" + debug_exit(9))
+    result = run_guest(trapeze, engine, image, "--console", "pty")
+    check.equal(result.status, 9, f"{engine}: nobody reads the pty", result)
+    check.contains(result.errors, "output is dropped", f"{engine}: but it is said")
+
+    # A terminal that takes nothing any more can hold up the end; whoever asks twice is not kept waiting.
+    terminal = Terminal([trapeze, "run", "--engine", engine, "--flat", guests.file(FLOOD_FOR_EVER)])
+    wait_for_thread(terminal.pid, "watch")
+    give_up = time.monotonic() + PATIENCE
+    while not terminal.ended() and time.monotonic() < give_up:
+        terminal.kill(signal.SIGTERM)
+        time.sleep(0.3)
+    if not terminal.ended():
+        terminal.kill(signal.SIGKILL)
+        terminal.finish()
+    check.that(terminal.status in (QUIT, MONITOR_ERROR), f"{engine}: a terminal that nobody reads: {terminal.status}")
+    check.that(terminal.is_restored(), f"{engine}: and it is restored")
+    terminal.close()
+
+
+def test_other_terminal(check, trapeze, guests, engine):
+    """A terminal that does not control the process (a serial line, say) is one to type at nevertheless."""
+    master, slave = pty.openpty()
+    with subprocess.Popen([trapeze, "run", "--engine", engine, "--flat", guests.file(ECHO)], stdin=slave, stdout=slave,
+                          stderr=subprocess.PIPE, start_new_session=True) as process:
+        os.write(master, b"q")
+        _, errors = process.communicate(timeout=PATIENCE)
+    check.that(process.returncode == 7, f"{engine}: a terminal that does not control it", errors.decode())
+    os.close(master)
+    os.close(slave)
+
+
 def test_input(check, trapeze, guests, engine):
     echo = guests.file(ECHO)
     text = b"".join(b"line %d with some length\n" % i for i in range(200))
@@ -463,6 +558,7 @@ def main():
         test_permission(check, trapeze, guests)
         test_lost_output(check, trapeze, guests)
         test_timeout_and_signals(check, trapeze, guests)
+        test_ignored_signal(check, trapeze, guests)
         test_terminal(check, trapeze, guests)
         engines = test_probe(check, trapeze)
         for engine in engines:
@@ -471,6 +567,8 @@ def main():
             test_outcomes(check, trapeze, guests, engine)
             test_triple_fault(check, trapeze, guests, engine)
             test_consoles(check, trapeze, guests, engine)
+            test_nobody_reads(check, trapeze, guests, engine)
+            test_other_terminal(check, trapeze, guests, engine)
             test_input(check, trapeze, guests, engine)
             if engine == "soft":  # a slow KVM does not run every mode; `probe` tells which
                 test_modes(check, trapeze, guests, engine)

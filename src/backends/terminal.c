@@ -18,13 +18,17 @@ static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SI
 
 bool terminal_is_ours(int descriptor)
 {
-    return tcgetpgrp(descriptor) == getpgrp();
+    pid_t foreground = tcgetpgrp(descriptor);
+    /* Another session's terminal, or nobody's (a serial line): there is no job control to stop us.
+     */
+    return foreground < 0 ? errno == ENOTTY : foreground == getpgrp();
 }
 
 void terminal_restore(void)
 {
     if (atomic_exchange(&is_raw, false)) {
-        tcsetattr(terminal_descriptor, TCSADRAIN, &settings_before);
+        /* At once: to wait for output would be to wait for ever on a terminal that is stopped. */
+        tcsetattr(terminal_descriptor, TCSANOW, &settings_before);
         log_set_raw_terminal(false);
     }
 }
@@ -32,7 +36,7 @@ void terminal_restore(void)
 void terminal_make_raw(void)
 {
     if (terminal_descriptor >= 0 && !atomic_exchange(&is_raw, true)) {
-        tcsetattr(terminal_descriptor, TCSADRAIN, &settings_raw);
+        tcsetattr(terminal_descriptor, TCSANOW, &settings_raw);
         log_set_raw_terminal(true);
     }
 }

@@ -14,7 +14,10 @@
 
 #include "base/error.h"
 
-/* True if this process may set the terminal: it is in the foreground. */
+/*
+ * True if this process may read and set the terminal: it is in the foreground, or the terminal is
+ * not the one that controls it.
+ */
 bool terminal_is_ours(int descriptor);
 
 /*

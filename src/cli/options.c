@@ -265,7 +265,7 @@ int parse_seconds(const char *text, uint64_t *nanoseconds, struct error *error)
 {
     char *end;
     double seconds = isdigit((unsigned char)text[0]) || text[0] == '.' ? strtod(text, &end) : -1;
-    if (!(seconds > 0 && seconds <= SECONDS_MAX) || *end != '\0') {
+    if (!(seconds >= 1e-9 && seconds <= SECONDS_MAX) || *end != '\0') {
         return error_set(error, EINVAL, "'%s' is no number of seconds above 0", text);
     }
     *nanoseconds = (uint64_t)(seconds * 1e9);

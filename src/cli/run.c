@@ -122,26 +122,6 @@ static int exit_code_of(int result)
     return is_host ? EXIT_CODE_MONITOR_ERROR : EXIT_CODE_USAGE;
 }
 
-static int start_and_wait(const struct run_options *options, struct machine *machine,
-                          struct machine_result *result, struct error *error)
-{
-    struct watch watch = {.timeout_ns = options->timeout_ns,
-                          .ended = ended_by_signal,
-                          .timed_out = timed_out,
-                          .print_stats = print_stats,
-                          .context = machine};
-    int code = watch_start(&watch, error);
-    if (code != 0) {
-        return code;
-    }
-    code = machine_start(machine, error);
-    if (code == 0) {
-        machine_wait(machine, result);
-    }
-    watch_stop(&watch);
-    return code;
-}
-
 /* After the terminal is restored: the table, the report, and as the last line the outcome. */
 static int report(const struct run_options *options, struct machine *machine,
                   const struct machine_result *result)
@@ -157,6 +137,33 @@ static int report(const struct run_options *options, struct machine *machine,
     outcome_sentence(result->outcome, result->code, result->text, sentence, sizeof(sentence));
     print_problem(sentence);
     return outcome_exit_code(result->outcome, result->code);
+}
+
+/* The signals are watched until all is printed: the terminal may be one that takes nothing. */
+static int run_loaded(const struct run_options *options, struct machine *machine,
+                      struct console *console)
+{
+    struct watch watch = {.timeout_ns = options->timeout_ns,
+                          .ended = ended_by_signal,
+                          .timed_out = timed_out,
+                          .print_stats = print_stats,
+                          .context = machine};
+    struct error error;
+    if (watch_start(&watch, &error) != 0) {
+        print_problem(error.text);
+        return EXIT_CODE_MONITOR_ERROR;
+    }
+    int exit_code = EXIT_CODE_MONITOR_ERROR;
+    if (machine_start(machine, &error) == 0) {
+        struct machine_result result;
+        machine_wait(machine, &result);
+        exit_code = report(options, machine, &result);
+    } else {
+        console_finish(console, &(struct error){{0}});
+        print_problem(error.text);
+    }
+    watch_stop(&watch);
+    return exit_code;
 }
 
 static int run_machine(const struct run_options *options, const struct engine_ops *engine,
@@ -177,17 +184,12 @@ static int run_machine(const struct run_options *options, const struct engine_op
         return code == -EINVAL ? EXIT_CODE_USAGE : EXIT_CODE_MONITOR_ERROR;
     }
     int exit_code;
-    struct machine_result result;
     code = load(options, machine, &error);
     if (code != 0) {
         print_problem(error.text);
         exit_code = exit_code_of(code);
-    } else if (start_and_wait(options, machine, &result, &error) != 0) {
-        console_finish(console, &(struct error){{0}});
-        print_problem(error.text);
-        exit_code = EXIT_CODE_MONITOR_ERROR;
     } else {
-        exit_code = report(options, machine, &result);
+        exit_code = run_loaded(options, machine, console);
     }
     machine_destroy(machine);
     return exit_code;

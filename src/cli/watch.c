@@ -4,21 +4,41 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "backends/terminal.h"
 #include "base/clock.h"
 #include "base/threads.h"
+#include "cli/outcome_report.h"
 
 #define STOP_WATCHING        SIGUSR2
 #define NANOSECONDS_A_SECOND UINT64_C(1000000000)
+#define PATIENCE_NS          NANOSECONDS_A_SECOND
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+#define ENDING_SIGNALS (sizeof(ending_signals) / sizeof(ending_signals[0]))
+
+/*
+ * Whoever started us may have asked that a signal be ignored (nohup does with SIGHUP). Blocking it
+ * and waiting for it would undo that: a blocked signal is kept even if it is ignored.
+ */
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
 
 static void fill_signals(sigset_t *set)
 {
-    static const int watched[] = {SIGINT,  SIGTERM, SIGHUP,       SIGQUIT,
-                                  SIGUSR1, SIGTSTP, STOP_WATCHING};
+    static const int others[] = {SIGUSR1, SIGTSTP, STOP_WATCHING};
     sigemptyset(set);
-    for (unsigned int i = 0; i < sizeof(watched) / sizeof(watched[0]); i++) {
-        sigaddset(set, watched[i]);
+    for (unsigned int i = 0; i < ENDING_SIGNALS; i++) {
+        if (!is_ignored(ending_signals[i])) {
+            sigaddset(set, ending_signals[i]);
+        }
+    }
+    for (unsigned int i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        sigaddset(set, others[i]);
     }
 }
 
@@ -52,15 +72,49 @@ static int wait_for_signal(const struct watch *watch, const sigset_t *set)
     }
 }
 
-/* As the default action would, but the terminal is the shell's meanwhile. */
+static bool is_ending_signal_pending(void)
+{
+    sigset_t pending;
+    sigpending(&pending);
+    for (unsigned int i = 0; i < ENDING_SIGNALS; i++) {
+        if (sigismember(&pending, ending_signals[i]) == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * As the default action would, but the terminal is the shell's meanwhile. A guest that has the
+ * terminal can't go on in the background, where reading is an error: it stops again, as editors do.
+ */
 static void stop_and_continue(void)
 {
     bool was_raw = terminal_is_raw();
     terminal_restore();
-    /* To this thread: sent to the process, another one might take it and this one run on. */
-    raise(SIGSTOP);
-    if (was_raw) {
+    do {
+        /* To this thread: sent to the process, another one might take it and this one run on. */
+        raise(SIGSTOP);
+    } while (was_raw && !terminal_is_ours(STDIN_FILENO) && !is_ending_signal_pending());
+    if (was_raw && terminal_is_ours(STDIN_FILENO)) {
         terminal_make_raw();
+    }
+}
+
+/*
+ * The first one asks the guest's run to end. If that takes long (a terminal that takes no more
+ * output can make it last for ever) another one ends the process; one that follows at once is the
+ * same request once more, as when both kernel and shell tell that the terminal is gone.
+ */
+static void end(struct watch *watch, int number)
+{
+    uint64_t now = clock_now_ns();
+    if (watch->ended_at == 0) {
+        watch->ended_at = now;
+        watch->ended(watch->context, number);
+    } else if (now - watch->ended_at > PATIENCE_NS) {
+        terminal_restore();
+        _exit(EXIT_CODE_QUIT);
     }
 }
 
@@ -85,7 +139,7 @@ static void *watch_thread(void *context)
             stop_and_continue();
             break;
         default:
-            watch->ended(watch->context, number);
+            end(watch, number);
             break;
         }
     }
@@ -93,6 +147,7 @@ static void *watch_thread(void *context)
 
 int watch_start(struct watch *watch, struct error *error)
 {
+    watch->ended_at = 0;
     watch->deadline = watch->timeout_ns != 0 ? clock_now_ns() + watch->timeout_ns : 0;
     struct thread_options options = {.name = "watch", .run = watch_thread, .context = watch};
     return thread_start(&watch->thread, &options, error);

@@ -2,8 +2,9 @@
  * Signals and the timeout of a run.
  *
  * Purpose: a thread waits for the signals that matter and the deadline, so that nothing of ours
- *          runs in a signal handler: SIGINT, SIGTERM, SIGHUP and SIGQUIT end the run, SIGUSR1
- *          prints the statistics, SIGTSTP gives the terminal back before stopping.
+ *          runs in a signal handler: SIGINT, SIGTERM, SIGHUP and SIGQUIT end the run (unless they
+ *          were ignored from the start) and, after a second, the process; SIGUSR1 prints the
+ *          statistics, SIGTSTP gives the terminal back before stopping.
  * Owner:   the run command.
  * Thread:  block_signals on the first thread before there are others; the callbacks are called on
  *          the watching thread.
@@ -25,6 +26,7 @@ struct watch {
 
     pthread_t thread; /* the rest is the watch's own */
     uint64_t deadline;
+    uint64_t ended_at; /* when the first ending signal came, 0: none has */
 };
 
 /* Blocks the signals in this thread and those that it starts. */

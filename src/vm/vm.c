@@ -18,8 +18,6 @@
 static int prepare_vcpu(struct vm *vm, unsigned int index, struct error *error)
 {
     struct vcpu *vcpu = &vm->vcpus[index];
-    vcpu->vm = vm;
-    vcpu->index = index;
     vcpu->stats = exit_stats_create();
     if (vcpu->stats == NULL) {
         return error_set(error, ENOMEM, "no memory for the statistics of vCPU %u", index);
@@ -72,6 +70,10 @@ int vm_create(const struct vm_options *options, struct vm **out, struct error *e
     vm->engine = options->engine;
     vm->vcpu_count = options->vcpu_count;
     vm->outcome_vcpu = VM_VCPUS_MAX;
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        vm->vcpus[i].vm = vm; /* vm_destroy stops all of them, however few were prepared */
+        vm->vcpus[i].index = i;
+    }
     bus_init(&vm->ports, "port");
     bus_init(&vm->mmio, "memory");
     pthread_mutex_init(&vm->device_lock, NULL);
