@@ -1,0 +1,6 @@
+# Halts with interrupts off: nothing can wake it.
+        .include "guest.inc"
+main:
+        cli
+        hlt
+        fail    1

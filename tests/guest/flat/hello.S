@@ -1,0 +1,8 @@
+# Says hello on the serial line.
+        .include "guest.inc"
+main:
+        mov     $text, SI
+        call    say
+        pass
+text:
+        .asciz  "hello\n"

@@ -1,0 +1,4 @@
+# Never ends.
+        .include "guest.inc"
+main:
+        jmp     main
