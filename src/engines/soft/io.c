@@ -6,11 +6,10 @@
 #include "engines/soft/debug.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/string.h"
+#include "engines/soft/tss.h"
 
 /* An input's place among the replayed accesses: no physical address has this bit. */
 #define PORT_RECORD (UINT64_C(1) << 63)
-
-#define TSS_IO_MAP_BASE 0x66u /* offset of the field in a 32-bit or 64-bit TSS */
 
 /* --- permission --- */
 
@@ -18,17 +17,15 @@
 static bool bitmap_allows(struct soft_cpu *cpu, uint16_t port, unsigned int size)
 {
     const struct x86_segment *tss = &cpu->segment[X86_TR];
-    bool is_32bit = (tss->attributes & 0x8u) != 0;
-    if ((tss->attributes & X86_SEGMENT_UNUSABLE) != 0 || !is_32bit ||
-        tss->limit < TSS_IO_MAP_BASE + 1) {
+    if ((tss->attributes & X86_SEGMENT_UNUSABLE) != 0 || !soft_tss_is_32bit(tss) ||
+        tss->limit < SOFT_TSS_IO_MAP_BASE + 1) {
         return false;
     }
-    uint64_t map = soft_system_read(cpu, (tss->base + TSS_IO_MAP_BASE) & cpu->address_mask, 2);
-    uint64_t offset = map + port / 8;
+    unsigned int offset = (unsigned int)soft_tss_read(cpu, SOFT_TSS_IO_MAP_BASE, 2) + port / 8u;
     if (offset + 1 > tss->limit) {
         return false;
     }
-    uint64_t bits = soft_system_read(cpu, (tss->base + offset) & cpu->address_mask, 2);
+    uint64_t bits = soft_tss_read(cpu, offset, 2);
     uint64_t wanted = ((UINT64_C(1) << size) - 1) << (port & 7);
     return (bits & wanted) == 0;
 }

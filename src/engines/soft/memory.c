@@ -59,6 +59,21 @@ static void store_translated(struct soft_cpu *cpu, const struct soft_translation
     }
 }
 
+/*
+ * The tag went away between its first check and the store's end (or was never there): the page is
+ * being decoded by some vCPU. The TLB is our own: what it says of the page is what the store used,
+ * so that nothing can fault here, after the store.
+ */
+static bool store_raced(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
+                        uint64_t length)
+{
+    uint64_t page = cpu->tlbs[regime]->detail[soft_tlb_index(linear)].physical;
+    if (soft_code_stored(cpu, page + (linear & SOFT_PAGE_MASK), length)) {
+        cpu->code_changed = true;
+    }
+    return cpu->code_changed;
+}
+
 static void write_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
                          uint64_t value, unsigned int size)
 {
@@ -67,7 +82,7 @@ static void write_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t
     if (offset <= SOFT_PAGE_SIZE - size) {
         soft_host_store(entry->host + offset, value, size);
         if (!soft_tlb_still_writable(entry, linear)) {
-            soft_store_raced(cpu, linear, size);
+            store_raced(cpu, regime, linear, size);
         }
         return;
     }
@@ -77,9 +92,13 @@ static void write_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t
 
 /* --- any alignment --- */
 
+/*
+ * Addresses wrap at 4 GByte outside 64-bit mode; but what lies above is the system's (tables and
+ * inner stacks, which compatibility mode reaches through interrupts and gates) and does not.
+ */
 static uint64_t next_linear(const struct soft_cpu *cpu, uint64_t linear, uint64_t bytes)
 {
-    return (linear + bytes) & cpu->address_mask;
+    return (linear + bytes) & (linear > UINT32_MAX ? UINT64_MAX : cpu->address_mask);
 }
 
 static uint64_t read_in(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
@@ -358,7 +377,7 @@ void soft_chunk_written(struct soft_cpu *cpu, uint64_t linear, uint64_t length)
 {
     const struct soft_tlb_entry *entry = &cpu->tlb->entry[soft_tlb_index(linear)];
     if (length > 0 && !soft_tlb_still_writable(entry, linear)) {
-        soft_store_raced(cpu, linear, (unsigned int)length);
+        store_raced(cpu, soft_current_regime(cpu), linear, length);
     }
 }
 
@@ -392,17 +411,9 @@ bool soft_store_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t li
     return cpu->code_changed;
 }
 
-/*
- * The tag went away between its first check and the store's end (or was never there): the page is
- * being decoded by some vCPU. The mapping itself is that of the store, the TLB is our own.
- */
 bool soft_store_raced(struct soft_cpu *cpu, uint64_t linear, unsigned int size)
 {
-    struct soft_translation at = soft_translate(cpu, soft_current_regime(cpu), linear, SOFT_WRITE);
-    if (at.host != NULL && soft_code_stored(cpu, at.physical, size)) {
-        cpu->code_changed = true;
-    }
-    return cpu->code_changed;
+    return store_raced(cpu, soft_current_regime(cpu), linear, size);
 }
 
 /* --- physical memory for the CPU's own purposes --- */
