@@ -118,8 +118,13 @@ static int load(const struct run_options *options, struct machine *machine, stru
 /* An error that the person can do something about by giving other options or files. */
 static int exit_code_of(int result)
 {
-    bool is_host = result == -ENOMEM || result == -EIO || result == -ENODEV;
-    return is_host ? EXIT_CODE_MONITOR_ERROR : EXIT_CODE_USAGE;
+    static const int of_the_host[] = {ENOMEM, EIO, ENODEV, EMFILE, ENFILE, EAGAIN};
+    for (unsigned int i = 0; i < sizeof(of_the_host) / sizeof(of_the_host[0]); i++) {
+        if (result == -of_the_host[i]) {
+            return EXIT_CODE_MONITOR_ERROR;
+        }
+    }
+    return EXIT_CODE_USAGE;
 }
 
 /* After the terminal is restored: the table, the report, and as the last line the outcome. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -18,8 +19,9 @@ struct machine {
     struct console *console;
     struct boot_memory_layout layout;
     uint64_t tsc_hz;
-    uint64_t started_ns;
-    uint64_t stopped_ns; /* 0 while it runs */
+    /* Of clock_now_ns, 0 before; whoever wants statistics reads them at any time. */
+    _Atomic uint64_t started_ns;
+    _Atomic uint64_t stopped_ns;
     struct pc pc;
 };
 
@@ -179,7 +181,7 @@ int machine_start(struct machine *machine, struct error *error)
     if (result != 0) {
         return result;
     }
-    machine->started_ns = clock_now_ns();
+    atomic_store(&machine->started_ns, clock_now_ns());
     return vm_start(machine->vm, error);
 }
 
@@ -203,7 +205,7 @@ void machine_wait(struct machine *machine, struct machine_result *result)
 {
     struct vm *vm = machine->vm;
     enum vm_outcome outcome = vm_wait(vm);
-    machine->stopped_ns = clock_now_ns();
+    atomic_store(&machine->stopped_ns, clock_now_ns());
     *result = (struct machine_result){.outcome = outcome, .code = vm->outcome_code};
     memcpy(result->text, vm->outcome_text, sizeof(result->text));
     struct error error;
@@ -225,12 +227,14 @@ void machine_print_stats(struct machine *machine, FILE *out)
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         instructions += atomic_load(&vm->vcpus[i].instructions);
     }
-    uint64_t until = machine->stopped_ns != 0 ? machine->stopped_ns : clock_now_ns();
-    double seconds = (double)(until - machine->started_ns) / 1e9;
+    uint64_t started = atomic_load(&machine->started_ns);
+    uint64_t stopped = atomic_load(&machine->stopped_ns);
+    uint64_t until = stopped != 0 ? stopped : clock_now_ns();
+    double seconds = started != 0 ? (double)(until - started) / 1e9 : 0;
     vm_print_stats(vm, out);
     fprintf(out, "ran for %.3f s on the engine %s, %u vCPU%s\n", seconds, vm->engine->name,
             vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s");
-    if (instructions != 0) {
+    if (instructions != 0 && seconds > 0) {
         fprintf(out, "guest instructions: %" PRIu64 ", %.1f million a second\n", instructions,
                 (double)instructions / seconds / 1e6);
     }
