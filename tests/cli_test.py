@@ -488,6 +488,25 @@ def test_nobody_reads(check, trapeze, guests, engine):
     terminal.close()
 
 
+def test_stats_of_a_loop(check, trapeze, guests, engine):
+    """A guest that never leaves its CPU is asked to when somebody wants to know what it does."""
+    arguments = [trapeze, "run", "--engine", engine, "--flat", guests.file(LOOP), "--console", "none"]
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_thread(process.pid, "watch")
+        runs, give_up = 0, time.monotonic() + PATIENCE
+        while runs == 0 and time.monotonic() < give_up:
+            process.send_signal(signal.SIGUSR1)
+            for line in process.stderr:
+                if line.startswith("vCPU 0"):
+                    runs = int(re.search(r"(\d+) runs", line)[1])
+                if line.startswith("ran for"):
+                    break
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        check.equal(process.wait(), QUIT, f"{engine}: SIGUSR1 and a loop")
+        check.that(runs > 0, f"{engine}: SIGUSR1 tells of a guest that only computes")
+
+
 def test_other_terminal(check, trapeze, guests, engine):
     """A terminal that does not control the process (a serial line, say) is one to type at nevertheless."""
     master, slave = pty.openpty()
@@ -568,6 +587,7 @@ def main():
             test_triple_fault(check, trapeze, guests, engine)
             test_consoles(check, trapeze, guests, engine)
             test_nobody_reads(check, trapeze, guests, engine)
+            test_stats_of_a_loop(check, trapeze, guests, engine)
             test_other_terminal(check, trapeze, guests, engine)
             test_input(check, trapeze, guests, engine)
             if engine == "soft":  # a slow KVM does not run every mode; `probe` tells which

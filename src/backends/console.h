@@ -54,7 +54,8 @@ struct character_backend console_character_backend(struct console *console);
 /*
  * Writes what is left, ends the thread and restores the terminal. deliver and the other events
  * are not called after it. Harmless when repeated, or without start. Returns 0, or -errno if
- * output was lost at any time, with the reason.
+ * output was lost at any time, with the reason. What a backend that may_drop does not take at once
+ * is dropped, and no error.
  */
 int console_finish(struct console *console, struct error *error);
 

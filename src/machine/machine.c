@@ -223,6 +223,9 @@ struct vm *machine_vm(struct machine *machine)
 void machine_print_stats(struct machine *machine, FILE *out)
 {
     struct vm *vm = machine->vm;
+    if (atomic_load(&machine->stopped_ns) == 0) {
+        vm_update_stats(vm);
+    }
     uint64_t instructions = 0;
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         instructions += atomic_load(&vm->vcpus[i].instructions);

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/event_loop.h"
 #include "base/threads.h"
 #include "vm/exit_stats.h"
@@ -226,6 +228,41 @@ void vm_signal_nmi(struct vm *vm, unsigned int vcpu)
 struct timer_host *vm_timer_host(struct vm *vm)
 {
     return vm_timers_host(vm->timers);
+}
+
+#define STATS_PATIENCE_NS UINT64_C(20000000)
+#define STATS_POLL_NS     1000000
+
+/* Kicks a vCPU out of the engine; false when it is not in there to be kicked. */
+static bool kick_for_stats(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    pthread_mutex_lock(&vm->lock);
+    bool is_there = vcpu->engine_vcpu != NULL;
+    if (is_there) {
+        vm->engine->kick(vcpu->engine_vcpu);
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return is_there;
+}
+
+void vm_update_stats(struct vm *vm)
+{
+    uint64_t runs[VM_VCPUS_MAX];
+    uint64_t give_up = clock_now_ns() + STATS_PATIENCE_NS;
+    const struct timespec pause = {.tv_nsec = STATS_POLL_NS};
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        runs[i] = exit_stats_runs(vm->vcpus[i].stats);
+        if (!kick_for_stats(&vm->vcpus[i])) {
+            runs[i] = UINT64_MAX; /* nothing to wait for */
+        }
+    }
+    /* One that is halted does not notice, and has nothing to add: the time limit is for it. */
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        while (exit_stats_runs(vm->vcpus[i].stats) == runs[i] && clock_now_ns() < give_up) {
+            nanosleep(&pause, NULL);
+        }
+    }
 }
 
 void vm_print_stats(struct vm *vm, FILE *out)

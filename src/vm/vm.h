@@ -144,6 +144,12 @@ void vm_signal_nmi(struct vm *vm, unsigned int vcpu);
 /* The timer host for devices. */
 struct timer_host *vm_timer_host(struct vm *vm);
 
+/*
+ * Makes the vCPUs account for what they have done so far: a guest that needs no service may not
+ * have left the engine for minutes. Waits some milliseconds for that, not for ever. Any thread.
+ */
+void vm_update_stats(struct vm *vm);
+
 /* Prints the table of exits over all vCPUs; may be called while the VM runs. */
 void vm_print_stats(struct vm *vm, FILE *out);
 
