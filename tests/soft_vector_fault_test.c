@@ -159,8 +159,13 @@ static void test_controls(void)
     CHECK(fpu->ymm[15][15] == 0 && fpu->ymm[0][0] == 0);
 
     fpu->image.ftw = 0xff;
+    fpu->image.fsw = 3 << SOFT_FSW_TOP_SHIFT;
+    memset(fpu->image.st, 0, sizeof(fpu->image.st));
+    fpu->image.st[0][0] = 1;                         /* physical register 3 */
     CHECK_EQUAL(RUN(0x0f, 0x77), FAKE_NO_EXCEPTION); /* emms */
     CHECK_EQUAL(fpu->image.ftw, 0);
+    CHECK_EQUAL(fpu->image.fsw, 0);
+    CHECK(fpu->image.st[3][0] == 1 && fpu->image.st[0][0] == 0);
     fpu->image.fcw = 0x0340;
     fpu->image.fsw = 1;
     soft_fpu_settle_exceptions(fpu);

@@ -8,11 +8,17 @@ static _Noreturn void raise_limit(struct soft_cpu *cpu, unsigned int segment)
     soft_raise_error(cpu, segment == X86_SS ? X86_VECTOR_SS : X86_VECTOR_GP, 0);
 }
 
-/* "Alignment Check Exception (#AC)": only at CPL 3, for operands of 2, 4, 8, 16 … bytes. */
+/* "Alignment Check Exception (#AC)": only at CPL 3, for operands of 2, 4, 8 … bytes. */
 static void check_alignment(struct soft_cpu *cpu, uint64_t linear, unsigned int size)
 {
+    /* The manual promises it for up to 8 bytes; beyond, processors stop at 16. */
+    bool power = (size & (size - 1)) == 0;
+    unsigned int unit = size > 16 ? 16 : size;
+    if (!power) { /* double extended precision; far pointers, x87 environments */
+        unit = size == 10 ? 8 : size % 4 == 0 ? 4 : 2;
+    }
     if ((cpu->cr0 & X86_CR0_AM) != 0 && (cpu->flags & X86_FLAGS_AC) != 0 && cpu->cpl == 3 &&
-        size > 1 && (linear & (size - 1)) != 0 && (size & (size - 1)) == 0) {
+        (linear & (unit - 1)) != 0) {
         soft_raise_error(cpu, X86_VECTOR_AC, 0);
     }
 }

@@ -230,7 +230,8 @@ void soft_cmpxchg16b(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     uint64_t expected[2] = {cpu->gpr[X86_RAX], cpu->gpr[X86_RDX]};
     const uint64_t desired[2] = {cpu->gpr[X86_RBX], cpu->gpr[X86_RCX]};
-    uint64_t linear = soft_operand_linear(cpu, &in->decoded, 16, SOFT_WRITE);
+    /* As one byte: it is #GP that comes of no alignment, not #AC; aligned, it is all canonical. */
+    uint64_t linear = soft_operand_linear(cpu, &in->decoded, 1, SOFT_WRITE);
     if ((linear & 15) != 0) {
         soft_raise_error(cpu, X86_VECTOR_GP, 0);
     }

@@ -53,6 +53,12 @@ uint64_t soft_load_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t
 /* True when the store hit decoded code: leave the block after this instruction. */
 bool soft_store_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
                      uint64_t value, unsigned int size);
+/* The same for a push, whose op may hold another operand's segment. */
+bool soft_push_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear, uint64_t value,
+                    unsigned int size);
+/* Before a read-modify-write: raises what the write would. */
+void soft_modify_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
+                      unsigned int size);
 bool soft_store_raced(struct soft_cpu *cpu, uint64_t linear, unsigned int size);
 
 static inline uint64_t soft_load(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
@@ -65,19 +71,33 @@ static inline uint64_t soft_load(struct soft_cpu *cpu, const struct soft_op *op,
     return soft_host_load(host, size);
 }
 
-static inline bool soft_store(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
-                              uint64_t value, unsigned int size)
+/* slow: soft_store_slow or soft_push_slow */
+static inline __attribute__((always_inline)) bool
+soft_store_or(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear, uint64_t value,
+              unsigned int size, __typeof__(soft_store_slow) *slow)
 {
     const struct soft_tlb_entry *entry;
     uint8_t *host = soft_tlb_write(cpu, linear, size, &entry);
     if (__builtin_expect(host == NULL, 0)) {
-        return soft_store_slow(cpu, op, linear, value, size);
+        return slow(cpu, op, linear, value, size);
     }
     soft_host_store(host, value, size);
     if (__builtin_expect(!soft_tlb_still_writable(entry, linear), 0)) {
         return soft_store_raced(cpu, linear, size);
     }
     return false;
+}
+
+static inline bool soft_store(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
+                              uint64_t value, unsigned int size)
+{
+    return soft_store_or(cpu, op, linear, value, size, soft_store_slow);
+}
+
+static inline bool soft_push_store(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
+                                   uint64_t value, unsigned int size)
+{
+    return soft_store_or(cpu, op, linear, value, size, soft_push_slow);
 }
 
 #endif

@@ -152,7 +152,7 @@ static enum soft_fast_kind lower_lea(const struct soft_cpu *cpu, const struct x8
                                                      const struct soft_op *op, uint64_t value)     \
     {                                                                                              \
         uint64_t to = (cpu->gpr[X86_RSP] - width) & cpu->address_mask;                             \
-        bool changed = soft_store(cpu, op, to, value, width);                                      \
+        bool changed = soft_push_store(cpu, op, to, value, width);                                 \
         cpu->gpr[X86_RSP] = to;                                                                    \
         return fast_stored(cpu, op, changed);                                                      \
     }                                                                                              \
@@ -292,17 +292,21 @@ static enum soft_fast_kind lower_conditional(const struct soft_cpu *cpu,
 
 /* --- multiplication into one register --- */
 
+/*
+ * SF, ZF, AF and PF are undefined ("IMUL—Signed Multiply"): they are what the host makes of those
+ * before, so that both tiers agree.
+ */
 static inline uint64_t multiply(struct soft_cpu *cpu, uint64_t a, uint64_t b, unsigned int size)
 {
-    uint16_t flags;
+    uint16_t flags = cpu->arithmetic;
     if (size == 8) {
-        __asm__("imulq %q[b], %q[a]\n\tlahf\n\tseto %%al"
-                : "=&a"(flags), [a] "+r"(a)
+        __asm__(SOFT_ALU_RESTORE "imulq %q[b], %q[a]" SOFT_ALU_CAPTURE
+                : "+&a"(flags), [a] "+r"(a)
                 : [b] "r"(b)
                 : "cc");
     } else {
-        __asm__("imull %k[b], %k[a]\n\tlahf\n\tseto %%al"
-                : "=&a"(flags), [a] "+r"(a)
+        __asm__(SOFT_ALU_RESTORE "imull %k[b], %k[a]" SOFT_ALU_CAPTURE
+                : "+&a"(flags), [a] "+r"(a)
                 : [b] "r"(b)
                 : "cc");
     }

@@ -89,11 +89,7 @@ static inline uint8_t *fast_modify(struct soft_cpu *cpu, const struct soft_op *o
 {
     uint8_t *host = soft_tlb_write(cpu, linear, size, entry);
     if (__builtin_expect(host == NULL, 0)) {
-        if (!soft_canonical(cpu, linear) || !soft_canonical(cpu, linear + size - 1)) {
-            return NULL;
-        }
-        soft_sync(cpu, op);
-        soft_check_write(cpu, linear, size);
+        soft_modify_slow(cpu, op, linear, size);
         host = soft_tlb_write(cpu, linear, size, entry);
     }
     return host;

@@ -303,10 +303,11 @@ void soft_bound(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     const struct x86_instruction *decoded = &in->decoded;
     unsigned int size = decoded->operand_size;
-    uint64_t linear = soft_operand_linear(cpu, decoded, 2 * size, SOFT_READ);
-    int64_t lower = soft_sign_extend(soft_read(cpu, linear, size), size);
-    int64_t upper =
-        soft_sign_extend(soft_read(cpu, (linear + size) & cpu->address_mask, size), size);
+    uint64_t offset = soft_effective_address(cpu, decoded);
+    uint64_t first = soft_linear(cpu, decoded->segment, offset, size, SOFT_READ);
+    uint64_t second = soft_linear(cpu, decoded->segment, offset + size, size, SOFT_READ);
+    int64_t lower = soft_sign_extend(soft_read(cpu, first, size), size);
+    int64_t upper = soft_sign_extend(soft_read(cpu, second, size), size);
     int64_t value = soft_sign_extend(cpu->gpr[decoded->reg], size);
     if (value < lower || value > upper) {
         soft_raise(cpu, X86_VECTOR_BR);

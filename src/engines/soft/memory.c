@@ -356,6 +356,7 @@ uint8_t *soft_chunk(struct soft_cpu *cpu, uint64_t linear, enum soft_access acce
     *available = page_rest(linear);
     bool write = access == SOFT_WRITE;
     if (soft_debug_armed(cpu)) {
+        soft_translate(cpu, soft_current_regime(cpu), linear, access);
         return NULL; /* each access is to be looked at */
     }
     const struct soft_tlb_entry *entry = &cpu->tlb->entry[soft_tlb_index(linear)];
@@ -383,14 +384,15 @@ void soft_chunk_written(struct soft_cpu *cpu, uint64_t linear, uint64_t length)
 
 /* --- tier 1's slow halves --- */
 
-static void check_canonical(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
-                            unsigned int size)
+/* Canonical addresses in 64-bit mode, else the limit of flat segments: 4 GiB. */
+static void check_range(struct soft_cpu *cpu, unsigned int segment, uint64_t linear,
+                        unsigned int size)
 {
-    if (!soft_64bit(cpu)) {
-        return;
-    }
-    if (!soft_canonical(cpu, linear) || !soft_canonical(cpu, linear + size - 1)) {
-        soft_raise_error(cpu, op->segment == X86_SS ? X86_VECTOR_SS : X86_VECTOR_GP, 0);
+    uint64_t last = linear + size - 1;
+    bool good = soft_64bit(cpu) ? soft_canonical(cpu, linear) && soft_canonical(cpu, last)
+                                : last <= UINT32_MAX;
+    if (!good) {
+        soft_raise_error(cpu, segment == X86_SS ? X86_VECTOR_SS : X86_VECTOR_GP, 0);
     }
 }
 
@@ -398,7 +400,7 @@ uint64_t soft_load_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t
                         unsigned int size)
 {
     soft_sync(cpu, op);
-    check_canonical(cpu, op, linear, size);
+    check_range(cpu, op->segment, linear, size);
     return soft_read(cpu, linear, size);
 }
 
@@ -406,9 +408,26 @@ bool soft_store_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t li
                      uint64_t value, unsigned int size)
 {
     soft_sync(cpu, op);
-    check_canonical(cpu, op, linear, size);
+    check_range(cpu, op->segment, linear, size);
     soft_write(cpu, linear, value, size);
     return cpu->code_changed;
+}
+
+bool soft_push_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear, uint64_t value,
+                    unsigned int size)
+{
+    soft_sync(cpu, op);
+    check_range(cpu, X86_SS, linear, size);
+    soft_write(cpu, linear, value, size);
+    return cpu->code_changed;
+}
+
+void soft_modify_slow(struct soft_cpu *cpu, const struct soft_op *op, uint64_t linear,
+                      unsigned int size)
+{
+    soft_sync(cpu, op);
+    check_range(cpu, op->segment, linear, size);
+    soft_check_write(cpu, linear, size);
 }
 
 bool soft_store_raced(struct soft_cpu *cpu, uint64_t linear, unsigned int size)

@@ -48,8 +48,16 @@ uint64_t soft_vector_linear(struct soft_cpu *cpu, const struct soft_instruction 
                             enum soft_access access)
 {
     unsigned int size = in->decoded.memory_size;
+    bool aligned = (in->decoded.shape & X86_SHAPE_ALIGNED) != 0;
+    if (aligned && (cpu->flags & X86_FLAGS_AC) != 0) {
+        /* #GP for want of alignment comes before #AC: as one byte it cannot be the latter */
+        uint64_t linear = soft_operand_linear(cpu, &in->decoded, 1, access);
+        if ((linear & (size - 1)) != 0) {
+            soft_raise_error(cpu, X86_VECTOR_GP, 0);
+        }
+    }
     uint64_t linear = soft_operand_linear(cpu, &in->decoded, size, access);
-    if ((in->decoded.shape & X86_SHAPE_ALIGNED) != 0 && (linear & (size - 1)) != 0) {
+    if (aligned && (linear & (size - 1)) != 0) {
         soft_raise_error(cpu, X86_VECTOR_GP, 0);
     }
     return linear;
@@ -215,6 +223,7 @@ void soft_execute_mmx(struct soft_cpu *cpu, const struct soft_instruction *in)
         soft_require_sse(cpu);
     }
     if (!touches_mmx(&in->decoded)) {
+        soft_fpu_save(cpu->fpu); /* the thunk ends with EMMS all the same */
         run(cpu, in);
         return;
     }
@@ -228,7 +237,9 @@ void soft_execute_emms(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
     (void)in;
     soft_require_mmx(cpu);
-    cpu->fpu->image.ftw = 0; /* empty; TOP stays: "EMMS—Empty MMX Technology State" */
+    /* "Effect of MMX Instructions on the x87 FPU State": EMMS empties all and clears TOP, too */
+    soft_fpu_enter_mmx(cpu->fpu);
+    cpu->fpu->image.ftw = 0;
 }
 
 /* --- MXCSR and the upper halves --- */

@@ -27,10 +27,14 @@ static bool selected(const uint8_t *mask, unsigned int element, unsigned int siz
     return (mask[element * size + size - 1] & 0x80) != 0;
 }
 
+/* As its first and last byte: none of these instructions makes alignment checks. */
 static uint64_t element_linear(struct soft_cpu *cpu, const struct x86_instruction *decoded,
                                uint64_t offset, unsigned int size, enum soft_access access)
 {
-    return soft_linear(cpu, decoded->segment, truncate_address(decoded, offset), size, access);
+    uint64_t linear =
+        soft_linear(cpu, decoded->segment, truncate_address(decoded, offset), 1, access);
+    soft_linear(cpu, decoded->segment, truncate_address(decoded, offset + size - 1), 1, access);
+    return linear;
 }
 
 /* --- MASKMOVQ, MASKMOVDQU: bytes to DS:rDI --- */

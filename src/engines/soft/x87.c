@@ -150,6 +150,7 @@ static void store_carefully(struct soft_cpu *cpu, const struct soft_instruction 
 {
     struct soft_fpu *fpu = cpu->fpu;
     uint8_t operand[16] = {0};
+    soft_check_write(cpu, linear, size); /* a fault comes before an exception of the x87's own */
     soft_fpu_save(fpu);
     struct soft_fxsave_image before = fpu->image;
     run_thunk(cpu, in, operand);
