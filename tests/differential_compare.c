@@ -147,6 +147,7 @@ static bool tolerated(const struct differential_case *what,
     case X86_OP_CMPS:
     case X86_OP_BOUND:
     case X86_OP_VMASKMOV:
+    case X86_OP_GATHER:
         return memory;
     case X86_OP_FXSAVE:
     case X86_OP_FXRSTOR: /* nor is #AC rather than #GP guaranteed */

@@ -309,7 +309,12 @@ static void append_one(struct maker *maker)
     if (!make(maker, form, bytes, &in)) {
         return;
     }
-    if ((in.flags & X86_INSTRUCTION_MEMORY) != 0 && chance(maker, 60)) {
+    bool memory = (in.flags & X86_INSTRUCTION_MEMORY) != 0;
+    bool relative_to_rip = memory && in.base == X86_REGISTER_RIP;
+    if (memory && !relative_to_rip) {
+        settle_memory(maker, &in, bytes);
+    }
+    if (memory && chance(maker, 60)) {
         load_address(maker, &in);
     }
     if (chance(maker, 70)) {
@@ -318,8 +323,8 @@ static void append_one(struct maker *maker)
     if (chance(maker, 85)) {
         load_target(maker, &in);
     }
-    if ((in.flags & X86_INSTRUCTION_MEMORY) != 0) {
-        settle_memory(maker, &in, bytes);
+    if (relative_to_rip) {
+        settle_memory(maker, &in, bytes); /* now that its place is known */
     }
     bool undefined_flags = differential_undefined_flags(in.operation) != 0;
     bool relative = (in.flags & X86_INSTRUCTION_RELATIVE) != 0;

@@ -183,10 +183,10 @@ static void gather_elements(struct soft_cpu *cpu, const struct x86_instruction *
 
 /* "If a fault is triggered by an element, all elements closer to the LSB will be completed." */
 static void commit(struct soft_cpu *cpu, const struct x86_instruction *decoded,
-                   const struct gather *gather)
+                   const struct gather *gather, unsigned int bytes)
 {
-    memcpy(cpu->fpu->ymm[decoded->reg], gather->destination, 32);
-    memcpy(cpu->fpu->ymm[decoded->vvvv], gather->mask, 32);
+    memcpy(cpu->fpu->ymm[decoded->reg], gather->destination, bytes);
+    memcpy(cpu->fpu->ymm[decoded->vvvv], gather->mask, bytes);
 }
 
 /*
@@ -205,7 +205,8 @@ static void gather_or_escape(struct soft_cpu *cpu, const struct x86_instruction 
     }
     memcpy(&cpu->escape, &outer, sizeof(outer));
     if (escape == SOFT_ESCAPE_EXCEPTION && gather->done > 0) {
-        commit(cpu, decoded, gather);
+        /* what lies above is cleared at the end only */
+        commit(cpu, decoded, gather, gather->count * gather->size);
     }
     if (escape != SOFT_ESCAPE_NONE) {
         siglongjmp(cpu->escape, escape);
@@ -228,5 +229,5 @@ void soft_execute_gather(struct soft_cpu *cpu, const struct soft_instruction *in
     memcpy(gather.destination, cpu->fpu->ymm[decoded->reg], bytes);
     memcpy(gather.mask, cpu->fpu->ymm[decoded->vvvv], bytes);
     gather_or_escape(cpu, decoded, &gather);
-    commit(cpu, decoded, &gather);
+    commit(cpu, decoded, &gather, 32);
 }
