@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "engines/soft/control.h"
 #include "engines/soft/memory.h"
 
 struct soft_cpu fake_cpu;
@@ -150,19 +151,10 @@ void soft_check_write_as(struct soft_cpu *cpu, bool user, uint64_t linear, size_
     soft_system_check_write(cpu, linear, length);
 }
 
-bool soft_physical_read(struct soft_cpu *cpu, uint64_t address, void *buffer, size_t length)
+bool soft_write_cr3(struct soft_cpu *cpu, uint64_t value)
 {
-    (void)cpu;
-    if (address > FAKE_MEMORY - length) {
-        return false;
-    }
-    memcpy(buffer, fake_memory + address, length);
+    cpu->cr3 = value;
     return true;
-}
-
-void soft_tlb_flush_non_global(struct soft_cpu *cpu)
-{
-    (void)cpu;
 }
 
 uint64_t soft_linear(struct soft_cpu *cpu, unsigned int segment, uint64_t offset, unsigned int size,

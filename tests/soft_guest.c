@@ -23,12 +23,50 @@ static bool good(int status, const struct error *error, const char *what)
     return fine;
 }
 
+/* --- the vCPU's interrupt source is there from the start, and empty until one is set --- */
+
+static bool forward_pending(void *context)
+{
+    const struct interrupt_source *source = ((struct soft_guest *)context)->source;
+    return source != NULL && source->pending(source->context);
+}
+
+static int forward_acknowledge(void *context)
+{
+    const struct interrupt_source *source = ((struct soft_guest *)context)->source;
+    return source == NULL ? -1 : source->acknowledge(source->context);
+}
+
+static uint8_t forward_get_cr8(void *context)
+{
+    const struct interrupt_source *source = ((struct soft_guest *)context)->source;
+    return source == NULL ? 0 : source->get_cr8(source->context);
+}
+
+static void forward_set_cr8(void *context, uint8_t value)
+{
+    const struct interrupt_source *source = ((struct soft_guest *)context)->source;
+    if (source != NULL) {
+        source->set_cr8(source->context, value);
+    }
+}
+
+void soft_guest_set_interrupts(struct soft_guest *guest, const struct interrupt_source *source)
+{
+    guest->source = source;
+}
+
 static bool make_engine(struct soft_guest *guest, struct error *error)
 {
     struct engine_vm_options options = {
         .memory = guest->memory, .vcpu_count = 1, .tsc_hz = 1000000000};
     struct cpuid_table cpuid;
-    struct engine_vcpu_options vcpu_options = {.cpuid = &cpuid};
+    guest->interrupts = (struct interrupt_source){.pending = forward_pending,
+                                                  .acknowledge = forward_acknowledge,
+                                                  .get_cr8 = forward_get_cr8,
+                                                  .set_cr8 = forward_set_cr8,
+                                                  .context = guest};
+    struct engine_vcpu_options vcpu_options = {.cpuid = &cpuid, .interrupts = &guest->interrupts};
     return good(soft_engine.vm_create(&options, &guest->vm, error), error, "VM") &&
            good(soft_engine.cpuid_supported(guest->vm, &cpuid, error), error, "CPUID") &&
            good(soft_engine.vcpu_create(guest->vm, &vcpu_options, &guest->vcpu, error), error,

@@ -34,11 +34,16 @@ struct soft_guest {
     struct x86_state state; /* put into the vCPU by run, and taken from it afterwards */
     struct vcpu_exit exit;
     bool is_64bit;
+    struct interrupt_source interrupts; /* forwards to the one set below, if any */
+    const struct interrupt_source *source;
 };
 
 /* False (and a failed check printed) when the engine can't be had. */
 bool soft_guest_open(struct soft_guest *guest, enum soft_guest_mode mode);
 void soft_guest_close(struct soft_guest *guest);
+
+/* Interrupts come from there from now on. */
+void soft_guest_set_interrupts(struct soft_guest *guest, const struct interrupt_source *source);
 
 /* Puts code at SOFT_GUEST_CODE and lets RIP point there. */
 void soft_guest_load(struct soft_guest *guest, const uint8_t *code, size_t length);

@@ -73,6 +73,7 @@ static int take_init(struct vcpu *vcpu, struct x86_state *state)
         return code;
     }
     x86_state_init(state);
+    vcpu->exit.reason = EXIT_NONE; /* nothing of the last exit is completed any more */
     /* The bootstrap processor goes on at the reset vector, the others wait. */
     vcpu->waiting_for_sipi = vcpu->index != 0;
     return engine_of(vcpu)->set_state(vcpu->engine_vcpu, groups, state, &vcpu->error);

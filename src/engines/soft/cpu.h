@@ -36,6 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engines/soft/event.h"
 #include "vm/engine.h"
 #include "x86/decode/decode.h"
 #include "x86/registers.h"
@@ -145,6 +146,9 @@ struct soft_cpu {
     uint32_t exception_error;
     bool delivering; /* an exception is being delivered: another makes #DF */
     uint8_t delivering_vector;
+    bool event_pending;      /* `event` is on its way into the guest, between instructions */
+    struct soft_event event; /* … and if a run ends then, the next one goes on with it */
+    struct soft_task_rest task_rest; /* likewise */
     struct exit_exception chain[EXIT_EXCEPTIONS_MAX];
     unsigned int chain_count;
     sigjmp_buf escape; /* where soft_raise and soft_leave jump to */
@@ -201,6 +205,18 @@ static inline void soft_progress(struct soft_cpu *cpu)
 {
     cpu->mmio_done = 0;
     cpu->mmio_next = 0;
+}
+
+/*
+ * Drops whatever an exit or a restart left in the middle: another exception takes its place, or the
+ * vCPU was reset.
+ */
+static inline void soft_abandon(struct soft_cpu *cpu)
+{
+    soft_progress(cpu);
+    cpu->pending_dr6 = 0;
+    cpu->event_pending = false;
+    cpu->task_rest.pending = false;
 }
 
 /* Leaves the run loop once the current instruction has completed normally (HLT, OUT …). */

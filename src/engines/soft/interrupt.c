@@ -4,6 +4,7 @@
 #include "engines/soft/interrupt_enter.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/segment_load.h"
+#include "engines/soft/task.h"
 
 /*
  * Vectors whose exceptions are faults: their saved EFLAGS have RF set, so that an instruction
@@ -74,7 +75,8 @@ static void enter_real(struct soft_cpu *cpu, const struct soft_event *event)
                       X86_FLAGS_IF | X86_FLAGS_TF | X86_FLAGS_AC | X86_FLAGS_RF);
 }
 
-void soft_enter_event(struct soft_cpu *cpu, const struct soft_event *event)
+/* By the mode's own way. */
+static void transfer(struct soft_cpu *cpu, const struct soft_event *event)
 {
     if (!soft_protected(cpu)) {
         enter_real(cpu, event);
@@ -83,13 +85,45 @@ void soft_enter_event(struct soft_cpu *cpu, const struct soft_event *event)
     } else {
         soft_enter_event_protected(cpu, event);
     }
+}
+
+static void note_entered(struct soft_cpu *cpu, enum soft_event_kind kind)
+{
     cpu->sti_shadow = false;
     cpu->mov_ss_shadow = false;
     cpu->mid_string = false;
     cpu->halted = false; /* a single step's trap ends even HLT */
-    if (event->kind == SOFT_EVENT_NMI) {
+    if (kind == SOFT_EVENT_NMI) {
         cpu->nmi_blocked = true;
     }
+}
+
+void soft_enter_event(struct soft_cpu *cpu, const struct soft_event *event)
+{
+    transfer(cpu, event);
+    note_entered(cpu, event->kind);
+}
+
+void soft_resume_event(struct soft_cpu *cpu)
+{
+    if (cpu->task_rest.pending) {
+        soft_finish_task_switch(cpu);
+    } else {
+        transfer(cpu, &cpu->event);
+    }
+    if (cpu->event_pending) {
+        note_entered(cpu, cpu->event.kind);
+        cpu->event_pending = false;
+        cpu->delivering = false;
+    }
+    soft_progress(cpu);
+}
+
+void soft_deliver_event(struct soft_cpu *cpu, const struct soft_event *event)
+{
+    cpu->event = *event;
+    cpu->event_pending = true;
+    soft_resume_event(cpu);
 }
 
 /* "Interrupt 8—Double Fault Exception (#DF)", the classes of exceptions. */
@@ -190,7 +224,6 @@ bool soft_deliver_exception(struct soft_cpu *cpu)
     }
     cpu->delivering = true;
     cpu->delivering_vector = event.vector;
-    soft_enter_event(cpu, &event);
-    cpu->delivering = false;
+    soft_deliver_event(cpu, &event);
     return true;
 }

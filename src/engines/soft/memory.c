@@ -441,8 +441,3 @@ bool soft_physical_write(struct soft_cpu *cpu, uint64_t address, const void *buf
 {
     return guestmem_write(cpu->vm->memory, gpa(address), buffer, length) == 0;
 }
-
-bool soft_physical_read(struct soft_cpu *cpu, uint64_t address, void *buffer, size_t length)
-{
-    return guestmem_read(cpu->vm->memory, gpa(address), buffer, length) == 0;
-}

@@ -120,10 +120,9 @@ void soft_tlb_flush_non_global(struct soft_cpu *cpu);            /* MOV to CR3 *
 void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear); /* INVLPG: global too */
 
 /*
- * Guest physical memory as devices of the CPU see it (paravirtual clock): copies within RAM;
- * false if any of it is not RAM.
+ * A copy to guest physical memory, as the CPU's own devices make it (paravirtual clock); false if
+ * any of it is not RAM.
  */
 bool soft_physical_write(struct soft_cpu *cpu, uint64_t address, const void *buffer, size_t length);
-bool soft_physical_read(struct soft_cpu *cpu, uint64_t address, void *buffer, size_t length);
 
 #endif

@@ -33,7 +33,7 @@ static void enter_event(struct soft_cpu *cpu, enum soft_event_kind kind, uint8_t
     struct soft_event event = {.kind = kind, .vector = vector, .return_rip = cpu->rip};
     cpu->halted = false;
     cpu->next_rip = cpu->rip;
-    soft_enter_event(cpu, &event);
+    soft_deliver_event(cpu, &event);
 }
 
 /*
@@ -214,12 +214,22 @@ static bool attend(struct soft_cpu *cpu)
     return false;
 }
 
-static void run_until_exit(struct soft_cpu *cpu)
+/*
+ * What left for a device in its middle goes on, its accesses so far replayed: an event on its way
+ * in, the rest of a task switch, else the instruction from its beginning.
+ */
+static void resume(struct soft_cpu *cpu)
 {
-    if (cpu->mmio_done > 0) {
-        /* The instruction that left for MMIO runs again, its accesses so far replayed. */
+    if (cpu->event_pending || cpu->task_rest.pending) {
+        soft_resume_event(cpu);
+    } else if (cpu->mmio_done > 0) {
         step(cpu);
     }
+}
+
+static void run_until_exit(struct soft_cpu *cpu)
+{
+    resume(cpu);
     for (;;) {
         if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0 && attend(cpu)) {
             return;
@@ -287,6 +297,8 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
     cpu->exit = exit;
     if (exit->reason == EXIT_MMIO) {
         soft_mmio_complete(cpu);
+    } else if (exit->reason == EXIT_NONE) {
+        soft_abandon(cpu); /* INIT came between exit and completion */
     }
     soft_exclusive_enter_guest(cpu);
     switch ((enum soft_escape)sigsetjmp(cpu->escape, 0)) {
@@ -296,8 +308,7 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
         break;
     case SOFT_ESCAPE_EXCEPTION:
         tidy(cpu);
-        soft_progress(cpu);
-        cpu->pending_dr6 = 0;
+        soft_abandon(cpu);
         if (soft_deliver_exception(cpu)) {
             run_until_exit(cpu);
         } else {
@@ -307,13 +318,12 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
     case SOFT_ESCAPE_RESTART:
         tidy(cpu);
         cpu->pending_dr6 = 0;
-        cpu->delivering = false;
+        cpu->mmio_next = 0; /* what was logged is replayed */
         run_until_exit(cpu);
         break;
     case SOFT_ESCAPE_EXIT:
     default:
         tidy(cpu);
-        cpu->delivering = false; /* for MMIO in the middle of a delivery */
         break;
     }
     soft_exclusive_leave_guest(cpu);

@@ -1,5 +1,6 @@
 #include "engines/soft/task.h"
 
+#include "engines/soft/control.h"
 #include "engines/soft/flags.h"
 #include "engines/soft/frame.h"
 #include "engines/soft/memory.h"
@@ -150,29 +151,12 @@ static const uint64_t loadable_flags = X86_FLAGS_ARITHMETIC | X86_FLAGS_TF | X86
                                        X86_FLAGS_ID;
 
 /* "PDPTE Registers": a task switch with PAE paging loads them; reserved bits make it fail. */
-static void load_page_table_base(struct soft_cpu *cpu, uint64_t cr3,
-                                 const struct soft_task_switch *task)
+static void load_page_table_base(struct soft_cpu *cpu, const struct task_image *image,
+                                 uint32_t external)
 {
-    if ((cpu->cr0 & X86_CR0_PG) == 0) {
-        cpu->cr3 = cr3;
-        return;
+    if (image->has_cr3 && !soft_write_cr3(cpu, image->cr3)) {
+        soft_raise_error(cpu, X86_VECTOR_GP, external);
     }
-    uint64_t pdpte[4] = {0};
-    const uint64_t reserved = UINT64_C(0xfff00000000001e6);
-    if ((cpu->cr4 & X86_CR4_PAE) != 0) {
-        bool good = soft_physical_read(cpu, cr3 & 0xffffffe0, pdpte, sizeof pdpte);
-        for (unsigned int i = 0; i < 4; i++) {
-            good = good && ((pdpte[i] & 1) == 0 || (pdpte[i] & reserved) == 0);
-        }
-        if (!good) {
-            soft_raise_error(cpu, X86_VECTOR_GP, task->external);
-        }
-        for (unsigned int i = 0; i < 4; i++) {
-            cpu->pdpte[i] = pdpte[i];
-        }
-    }
-    cpu->cr3 = cr3;
-    soft_tlb_flush_non_global(cpu);
 }
 
 /*
@@ -261,41 +245,48 @@ static void load_task_segment(struct soft_cpu *cpu, unsigned int segment,
     soft_mode_changed(cpu);
 }
 
-/* Faults from here on are the new task's. */
-static void load_task_segments(struct soft_cpu *cpu, const struct task_image *image,
-                               uint32_t external)
+/* The selectors are in the segment registers; what they select is still to be loaded. */
+static void load_task_segments(struct soft_cpu *cpu, uint32_t external)
 {
     static const unsigned int data_segments[] = {X86_DS, X86_ES, X86_FS, X86_GS};
     struct soft_blame blame = {X86_VECTOR_TS, external};
-    load_local_table(cpu, image->ldt, external);
-    if ((image->flags & X86_FLAGS_VM) != 0) {
+    load_local_table(cpu, cpu->segment[X86_LDTR].selector, external);
+    if (soft_virtual_8086(cpu)) {
         return;
     }
-    unsigned int cpl = soft_selector_rpl(image->segments[X86_CS]);
-    struct soft_load stack = check_task_stack(cpu, image->segments[X86_SS], cpl, external);
+    uint16_t selector = cpu->segment[X86_CS].selector;
+    unsigned int cpl = soft_selector_rpl(selector);
+    struct soft_load stack = check_task_stack(cpu, cpu->segment[X86_SS].selector, cpl, external);
     load_task_segment(cpu, X86_SS, &stack);
     for (unsigned int i = 0; i < sizeof data_segments / sizeof data_segments[0]; i++) {
         unsigned int segment = data_segments[i];
-        struct soft_load data = soft_check_data_segment(cpu, image->segments[segment], cpl, blame);
+        struct soft_load data =
+            soft_check_data_segment(cpu, cpu->segment[segment].selector, cpl, blame);
         load_task_segment(cpu, segment, &data);
     }
-    struct soft_load code = check_task_code(cpu, image->segments[X86_CS], external);
+    struct soft_load code = check_task_code(cpu, selector, external);
     load_task_segment(cpu, X86_CS, &code);
 }
 
-/* What is left when the new task is in place: the error code, EIP, the debug trap. */
-static void finish_switch(struct soft_cpu *cpu, const struct soft_task_switch *task,
-                          const struct task_image *image, unsigned int size)
+static void push_task_error(struct soft_cpu *cpu, const struct soft_task_rest *rest)
 {
-    if (task->pushes_error) {
-        const uint64_t items[] = {task->error};
-        struct soft_stack stack = soft_current_stack(cpu, task->external);
-        soft_check_frame(cpu, &stack, 1, size);
-        cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, 1, size);
+    const uint64_t items[] = {rest->error};
+    struct soft_stack stack = soft_current_stack(cpu, rest->external);
+    soft_check_frame(cpu, &stack, 1, rest->size);
+    cpu->gpr[X86_RSP] = soft_write_frame(cpu, &stack, items, 1, rest->size);
+}
+
+void soft_finish_task_switch(struct soft_cpu *cpu)
+{
+    const struct soft_task_rest rest = cpu->task_rest;
+    load_task_segments(cpu, rest.external);
+    if (rest.pushes_error) {
+        push_task_error(cpu, &rest);
     }
-    soft_check_code_offset(cpu, &cpu->segment[X86_CS], image->eip, task->external);
+    cpu->task_rest.pending = false;
+    soft_check_code_offset(cpu, &cpu->segment[X86_CS], cpu->rip, rest.external);
     soft_check_virtual_interrupt(cpu);
-    if (image->trap) {
+    if (rest.traps) {
         cpu->dr[6] |= X86_DR6_BT; /* "Task-Switch Exception Condition" */
         soft_raise(cpu, X86_VECTOR_DB);
     }
@@ -303,6 +294,25 @@ static void finish_switch(struct soft_cpu *cpu, const struct soft_task_switch *t
 
 /* "Debug Control Register (DR7)": the local enables L0..L3 and LE belong to a task. */
 #define LOCAL_ENABLES UINT64_C(0x155)
+
+/* From here on the new task runs: faults are its own. */
+static void commit_switch(struct soft_cpu *cpu, const struct soft_task_switch *task,
+                          const struct x86_segment *new_tss, const struct task_image *image)
+{
+    unsigned int size = layout_of(new_tss)->size;
+    soft_progress(cpu);
+    cpu->task_rest = (struct soft_task_rest){.pending = true,
+                                             .pushes_error = task->pushes_error,
+                                             .traps = image->trap,
+                                             .size = (uint8_t)size,
+                                             .error = task->error,
+                                             .external = task->external};
+    cpu->segment[X86_TR] = *new_tss;
+    cpu->cr0 |= X86_CR0_TS;
+    cpu->dr[7] &= ~LOCAL_ENABLES;
+    load_task(cpu, image, size);
+    load_page_table_base(cpu, image, task->external);
+}
 
 void soft_switch_task(struct soft_cpu *cpu, const struct soft_task_switch *task)
 {
@@ -321,28 +331,21 @@ void soft_switch_task(struct soft_cpu *cpu, const struct soft_task_switch *task)
     if (task->faulted) {
         old_flags |= X86_FLAGS_RF;
     }
-    if (!nests) {
-        soft_system_update(cpu, busy_byte(cpu, old_tss.selector), X86_SYSTEM_TSS_BUSY_BIT, 0);
-    }
     save_task(cpu, &old_tss, task->return_rip, old_flags);
     read_task(cpu, &new_tss, &image); /* IRET may return to the same one */
     if (nests) {
         write_field(cpu, &new_tss, 0, 2, old_tss.selector);
         image.flags |= X86_FLAGS_NT;
     }
+    /* Busy bits come last: up to here a switch that leaves for a device can start anew. */
+    if (!nests) {
+        soft_system_update(cpu, busy_byte(cpu, old_tss.selector), X86_SYSTEM_TSS_BUSY_BIT, 0);
+    }
     if (task->reason != SOFT_TASK_IRET) {
         soft_system_update(cpu, busy_byte(cpu, task->selector), 0, X86_SYSTEM_TSS_BUSY_BIT);
     }
-    unsigned int size = layout_of(&new_tss)->size;
-    cpu->segment[X86_TR] = new_tss;
-    cpu->cr0 |= X86_CR0_TS;
-    cpu->dr[7] &= ~LOCAL_ENABLES;
-    load_task(cpu, &image, size);
-    if (image.has_cr3) {
-        load_page_table_base(cpu, image.cr3, task);
-    }
-    load_task_segments(cpu, &image, task->external);
-    finish_switch(cpu, task, &image, size);
+    commit_switch(cpu, task, &new_tss, &image);
+    soft_finish_task_switch(cpu);
 }
 
 /* "Task Linking". */

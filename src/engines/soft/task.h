@@ -27,6 +27,9 @@ struct soft_task_switch {
  */
 void soft_switch_task(struct soft_cpu *cpu, const struct soft_task_switch *task);
 
+/* Loads and checks segments, pushes the error code, traps: what cpu->task_rest says is to come. */
+void soft_finish_task_switch(struct soft_cpu *cpu);
+
 /* IRET with NT set: back to the task that the link field names. */
 void soft_return_to_linked_task(struct soft_cpu *cpu);
 
