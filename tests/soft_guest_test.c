@@ -2,6 +2,7 @@
 #include "check.h"
 #include "engines/soft/soft.h"
 #include "soft_guest.h"
+#include "x86/msr.h"
 #include "x86/registers.h"
 
 #define NON_CANONICAL UINT64_C(0x8000000000000000)
@@ -125,11 +126,28 @@ static void test_upper_code_of_each_space(void)
     soft_guest_close(&guest);
 }
 
+/* IA32_FLUSH_CMD is not there: CPUID does not show L1D_FLUSH. */
+static void test_absent_msr(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    LOAD(&guest, 0x0f, 0x30); /* wrmsr */
+    guest.state.gpr[X86_RCX] = X86_MSR_IA32_FLUSH_CMD;
+    guest.state.gpr[X86_RAX] = 1;
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_GP);
+    CHECK_EQUAL(soft_guest_frame(&guest, 0), 0);
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
     test_upper_code_of_each_space();
     test_non_canonical_operands();
     test_base_of_nullified_segment();
     test_several_nmis();
+    test_absent_msr();
     return check_summary();
 }
