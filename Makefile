@@ -4,6 +4,7 @@
 #   make demo       boot Debian's stock cloud kernel: a shell on the terminal
 #   make check      every test; the last line is "N passed, N failed, N skipped"
 #   make bench      benchmarks, against QEMU in the same run
+#   make bench-soft guest programs, against QEMU: BENCH_SOFT='--rounds 1 --only integer'
 #   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
 #   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
 #   make install    to PREFIX (/usr/local), below DESTDIR if given
@@ -13,7 +14,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 RELEASE := build/release
 
-.PHONY: all demo check bench fuzz sanitize install clean distclean
+.PHONY: all demo check bench bench-soft fuzz sanitize install clean distclean
 
 all: $(RELEASE)/build.ninja
 	@ninja -C $(RELEASE) --quiet trapeze
@@ -36,6 +37,11 @@ bench:
 	@scripts/install-dependencies test
 	@$(MAKE) --no-print-directory all
 	@scripts/run-benchmarks
+
+bench-soft:
+	@scripts/install-dependencies test
+	@$(MAKE) --no-print-directory all
+	@scripts/bench-soft $(BENCH_SOFT)
 
 fuzz:
 	@scripts/install-dependencies test
