@@ -15,6 +15,9 @@
 #define TABLES UINT64_C(0x1000)
 #define GDT    UINT64_C(0x5000)
 
+/* An engine that makes one access to a device again and again must not hang the test. */
+#define EXITS_MAX (UINT64_C(1) << 23)
+
 static void complain(const char *what, const struct error *error)
 {
     fprintf(stderr, "%s: %s\n", what, error->text);
@@ -210,7 +213,12 @@ static void run_to_end(struct machine_cpu *cpu)
         return;
     }
     struct vcpu_exit exit = {.reason = EXIT_NONE};
-    while (cpu->end == MACHINE_RUNNING) {
+    for (uint64_t exits = 0; cpu->end == MACHINE_RUNNING; exits++) {
+        if (exits == EXITS_MAX) {
+            fprintf(stderr, "no end of exits, the last a %s\n", exit_reason_name(exit.reason));
+            cpu->end = MACHINE_FAILED;
+            return;
+        }
         int status = soft_engine.run(cpu->vcpu, &exit, &error);
         if (status != 0) {
             complain("run", &error);
