@@ -213,13 +213,21 @@ def test_kernel_limits(check, trapeze, guests, kernel):
 
 
 def test_permission(check, trapeze, guests):
-    if os.getuid() == 0:
-        check.skip("files without permission: this is root")
-        return
     path = guests.file(LOOP)
     path.chmod(0)
-    result = run([trapeze, "run", "--flat", path])
-    check.that(result.status == USAGE and "ermission" in result.errors, "no permission", result)
+    user = {}
+    if os.getuid() == 0:
+        user = {"user": 65534, "group": 65534, "extra_groups": []}
+        if run(["test", "-x", trapeze], **user).status != 0:
+            check.skip("files without permission: this is root, and nobody else can run the program")
+            return
+    result = run([trapeze, "run", "--engine", "null", "--flat", path], **user)
+    check.that(result.status == USAGE and "ermission" in result.errors, "no permission for the image", result)
+    if run(["test", "-e", "/dev/kvm", "-a", "!", "-r", "/dev/kvm"], **user).status == 0:
+        result = run([trapeze, "run", "--engine", "kvm", "--flat", "/bin/true"], **user)
+        check.equal(result.status, MONITOR_ERROR, "no permission for /dev/kvm", result)
+        check.contains(result.errors, "no permission for /dev/kvm", "no permission for /dev/kvm")
+        check.that(one_line(result), "no permission for /dev/kvm: one line", result)
 
 
 def test_probe(check, trapeze):

@@ -59,7 +59,7 @@ static void print_general(const struct x86_state *state, FILE *out)
                                                  "rsi", "rdi", "r8",  "r9",  "r10", "r11",
                                                  "r12", "r13", "r14", "r15"};
     for (unsigned int i = 0; i < X86_GPR_COUNT; i++) {
-        fprintf(out, "%s%-3s %016" PRIx64, i % 4 == 0 ? "  " : "  ", names[i], state->gpr[i]);
+        fprintf(out, "  %-3s %016" PRIx64, names[i], state->gpr[i]);
         if (i % 4 == 3) {
             fputc('\n', out);
         }
@@ -108,10 +108,10 @@ static void print_instruction(struct vm *vm, const struct x86_state *state, FILE
     }
     char text[128];
     struct x86_instruction instruction;
-    if (disassemble(mode, state->rip, bytes, length, text, sizeof(text)) &&
-        x86_decode(mode, bytes, length, &instruction) == X86_DECODE_OK) {
+    if (x86_decode(mode, bytes, length, &instruction) == X86_DECODE_OK) {
         length = instruction.length;
     }
+    disassemble(mode, state->rip, bytes, length, text, sizeof(text)); /* no text: bytes alone */
     fputs("  at rip:", out);
     for (size_t i = 0; i < length; i++) {
         fprintf(out, " %02x", bytes[i]);
