@@ -151,7 +151,7 @@ static enum x86_operation ask(const struct differential_form *form, enum x86_dec
     struct x86_instruction in;
     bytes[n + 1] = 0x08; /* SIB: a gather's index must be another register than the rest */
     for (unsigned int rm = 0; rm < 8; rm++) {
-        bytes[n] = (uint8_t)((form->is_memory ? 0 : 0xc0) | form->reg << 3 | rm);
+        bytes[n] = (uint8_t)((form->is_memory ? 0u : 0xc0u) | (unsigned int)form->reg << 3 | rm);
         if (x86_decode(mode, bytes, 15, &in) == X86_DECODE_OK &&
             differential_comparable(&in, cpuid) && in.opcode == form->opcode &&
             in.map == form->map && in.encoding == form->encoding) {

@@ -148,7 +148,7 @@ static void put_form(struct maker *maker, const struct differential_form *form, 
                                             : put_legacy(maker, form, bytes + n);
     bytes[n++] = form->opcode;
     unsigned int mod = form->is_memory ? below(maker, 3) : 3;
-    bytes[n++] = (uint8_t)(mod << 6 | form->reg << 3 | below(maker, 8));
+    bytes[n++] = (uint8_t)(mod << 6 | (unsigned int)form->reg << 3 | below(maker, 8));
     for (; n < 40; n++) {
         bytes[n] = (uint8_t)differential_bits(&maker->random);
     }

@@ -239,7 +239,8 @@ void differential_start(const struct differential_case *what, struct differentia
         memcpy(registers->x87 + DIFFERENTIAL_X87_XMM + 16 * i, registers->ymm[i], 16);
     }
     start->memory = *memory_of(what->seed);
-    memcpy(start->memory.code[0] + (what->start - DIFFERENTIAL_CODE), what->code, what->length);
+    memcpy((uint8_t *)start->memory.code + (what->start - DIFFERENTIAL_CODE), what->code,
+           what->length);
     start->vector = DIFFERENTIAL_ENDED;
     start->error = 0;
     start->address = 0;

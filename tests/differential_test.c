@@ -203,7 +203,7 @@ static void test_itself(struct tester *tester)
                                     spoil_mxcsr,    spoil_memory, spoil_vector_number, spoil_rip};
     struct differential_case what;
     differential_generate(tester->forms, 1, &what);
-    CHECK(agree(tester, &what, NULL));
+    CHECK(agree(tester, &what, stderr));
     for (size_t i = 0; i < sizeof(spoils) / sizeof(spoils[0]); i++) {
         struct differential_outcome spoiled = tester->soft_end[0];
         spoils[i](&spoiled);
