@@ -1,4 +1,6 @@
 /* Tiny guests on the real software CPU: what public exams found, and the like of it. */
+#include <string.h>
+
 #include "check.h"
 #include "engines/soft/soft.h"
 #include "soft_guest.h"
@@ -142,8 +144,68 @@ static void test_absent_msr(void)
     soft_guest_close(&guest);
 }
 
+/*
+ * The instruction that reads a device most often: every component, with PKRU far out in the area.
+ * It comes to its end, and reads nothing but the components.
+ */
+static void test_xrstor_from_device(void)
+{
+    static uint8_t area[0x1000];
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    area[24] = 0x80, area[25] = 0x1f;   /* MXCSR */
+    area[512] = 0x03, area[513] = 0x02; /* XSTATE_BV: PKRU, SSE, x87 */
+    area[2688] = 0x54;
+    guest.state.cr4 |= X86_CR4_OSXSAVE | X86_CR4_OSFXSR | X86_CR4_PKE;
+    guest.state.xcr0 = 0x203;
+    guest.state.gpr[X86_RBX] = SOFT_GUEST_DEVICE;
+    guest.state.gpr[X86_RAX] = 0x203;
+    guest.state.gpr[X86_RCX] = guest.state.gpr[X86_RDX] = 0;
+    LOAD(&guest, 0x0f, 0xae, 0x2b, 0x0f, 0x01, 0xee, 0xf4); /* xrstor [rbx]; rdpkru */
+    unsigned int reads = 0;
+    while (reads < 1000 && soft_guest_run(&guest) == EXIT_MMIO) {
+        uint64_t offset = guest.exit.mmio.address - SOFT_GUEST_DEVICE;
+        CHECK(!guest.exit.mmio.is_write && offset < sizeof area);
+        CHECK(offset < 576 || offset == 2688);
+        memcpy(guest.exit.mmio.data, area + (offset & 0xfff), guest.exit.mmio.size);
+        reads++;
+    }
+    CHECK_EQUAL(reads, 576 / 8 + 1);
+    CHECK_EQUAL(soft_guest_vector(&guest), -1);
+    CHECK_EQUAL(guest.state.gpr[X86_RAX], 0x54);
+    soft_guest_close(&guest);
+}
+
+/* CALL through memory: it is the push that finds RSP not canonical, not the operand. */
+static void test_non_canonical_push(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    soft_guest_write(&guest, SOFT_GUEST_DATA + 0x1004, SOFT_GUEST_STACK, 8);
+    guest.state.segment[X86_TR].base = SOFT_GUEST_DATA + 0x1000;
+    soft_guest_write(&guest, SOFT_GUEST_DATA + 0x1000 + 36, SOFT_GUEST_STACK, 8);
+    const uint64_t gate = guest.state.idtr.base + X86_VECTOR_SS * 16;
+    soft_guest_write(&guest, gate + 4, 1, 1); /* a stack of its own */
+    guest.state.gpr[X86_RBX] = SOFT_GUEST_DATA;
+    guest.state.gpr[X86_RSP] = NON_CANONICAL;
+    LOAD(&guest, 0xff, 0x13); /* call [rbx] */
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_SS);
+    LOAD(&guest, 0xff, 0x33); /* push qword [rbx] */
+    guest.state.gpr[X86_RSP] = NON_CANONICAL;
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_SS);
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
+    test_xrstor_from_device();
+    test_non_canonical_push();
     test_upper_code_of_each_space();
     test_non_canonical_operands();
     test_base_of_nullified_segment();

@@ -260,16 +260,25 @@ static bool write_control_register(struct soft_cpu *cpu, unsigned int number, ui
     }
 }
 
+/* A register that is not there is #UD at any level, as in debug.c. */
+static void check_control_register(struct soft_cpu *cpu, unsigned int number)
+{
+    if (number == 1 || (number > 4 && number != 8)) {
+        soft_raise(cpu, X86_VECTOR_UD);
+    }
+    soft_require_cpl0(cpu);
+}
+
 void soft_mov_from_cr(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
-    soft_require_cpl0(cpu);
+    check_control_register(cpu, in->decoded.reg);
     uint64_t value = read_control_register(cpu, in->decoded.reg);
     soft_set_register(cpu, in->decoded.rm, soft_64bit(cpu) ? 8 : 4, true, value);
 }
 
 void soft_mov_to_cr(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
-    soft_require_cpl0(cpu);
+    check_control_register(cpu, in->decoded.reg);
     uint64_t value = soft_get_register(cpu, in->decoded.rm, soft_64bit(cpu) ? 8 : 4, true);
     if (!write_control_register(cpu, in->decoded.reg, value)) {
         soft_raise_error(cpu, X86_VECTOR_GP, 0);

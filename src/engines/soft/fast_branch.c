@@ -127,7 +127,7 @@ static inline const struct soft_op *called(struct soft_cpu *cpu, const struct so
     {                                                                                              \
         uint64_t stack = (cpu->gpr[X86_RSP] - width) & cpu->address_mask;                          \
         uint64_t back = (soft_op_rip(cpu, op) + op->length) & cpu->address_mask;                   \
-        bool changed = soft_store(cpu, op, stack, back, width);                                    \
+        bool changed = soft_push_store(cpu, op, stack, back, width);                               \
         return called(cpu, op, stack, changed);                                                    \
     }                                                                                              \
     static inline const struct soft_op *call_to_##width(struct soft_cpu *cpu,                      \
@@ -138,7 +138,7 @@ static inline const struct soft_op *called(struct soft_cpu *cpu, const struct so
         }                                                                                          \
         uint64_t stack = (cpu->gpr[X86_RSP] - width) & cpu->address_mask;                          \
         uint64_t back = (soft_op_rip(cpu, op) + op->length) & cpu->address_mask;                   \
-        soft_store(cpu, op, stack, back, width);                                                   \
+        soft_push_store(cpu, op, stack, back, width);                                              \
         cpu->code_changed = false;                                                                 \
         cpu->gpr[X86_RSP] = stack;                                                                 \
         cpu->instructions += op->count;                                                            \

@@ -6,6 +6,7 @@
 #include "engines/soft/debug.h"
 #include "engines/soft/memory.h"
 #include "engines/soft/string.h"
+#include "engines/soft/translate.h"
 #include "engines/soft/tss.h"
 
 /* An input's place among the replayed accesses: no physical address has this bit. */
@@ -81,9 +82,9 @@ void soft_io_complete(struct soft_cpu *cpu)
         return;
     }
     cpu->input_restarts = false;
-    cpu->mmio_log[cpu->mmio_done++] = (struct soft_mmio_record){
+    struct soft_mmio_record record = {
         .address = PORT_RECORD | exit->pio.port, .value = value, .size = exit->pio.size};
-    cpu->mmio_next = 0;
+    soft_mmio_record(cpu, &record);
 }
 
 /* --- IN and OUT --- */
@@ -129,14 +130,18 @@ static void resume_if_unfinished(struct soft_cpu *cpu, const struct soft_string 
  */
 static uint64_t port_input(struct soft_cpu *cpu, uint16_t port, unsigned int size)
 {
-    const struct soft_mmio_record *record = &cpu->mmio_log[cpu->mmio_next];
-    if (cpu->mmio_next < cpu->mmio_done && record->address == (PORT_RECORD | port) &&
-        record->size == size) {
-        cpu->mmio_next++;
-        return record->value;
+    if (cpu->mmio_next < cpu->mmio_done) {
+        const struct soft_mmio_record *record = &cpu->mmio_log[cpu->mmio_next];
+        if (record->address == (PORT_RECORD | port) && record->size == size) {
+            cpu->mmio_next++;
+            return record->value;
+        }
+    }
+    cpu->mmio_done = cpu->mmio_next;
+    if (soft_mmio_log_is_full(cpu)) {
+        return UINT64_MAX;
     }
     prepare_input(cpu, port, size);
-    cpu->mmio_done = cpu->mmio_next;
     cpu->input_restarts = true;
     soft_leave_and_restart(cpu);
 }

@@ -74,7 +74,7 @@ static void flush(struct soft_tlb *tlb, bool keep_global)
     tlb->log_count = kept;
     if (kept == 0) {
         memset(tlb->large_regions, 0, sizeof(tlb->large_regions));
-        tlb->has_gigabyte_pages = false;
+        tlb->has_wider_pages = false;
     }
 }
 
@@ -127,7 +127,7 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
         }
         uint64_t bit;
         uint64_t *word = region_word(tlb, linear >> 21, &bit);
-        if ((*word & bit) != 0 || tlb->has_gigabyte_pages) {
+        if ((*word & bit) != 0 || tlb->has_wider_pages) {
             flush_large(tlb, linear);
         }
     }
@@ -136,10 +136,12 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
 
 /* --- misses --- */
 
+/* An entry of eight bytes is aligned and slots are made of pages: where four are, there are eight.
+ */
 static void *table_entry(void *context, uint64_t physical)
 {
     const struct soft_cpu *cpu = context;
-    return guestmem_pointer(cpu->vm->memory, gpa(physical), 8);
+    return guestmem_pointer(cpu->vm->memory, gpa(physical), 4);
 }
 
 static void paging_context(struct soft_cpu *cpu, enum soft_regime regime,
@@ -206,7 +208,7 @@ static void log_entry(struct soft_tlb *tlb, unsigned int index, uint64_t linear)
         uint64_t bit;
         uint64_t *word = region_word(tlb, linear >> 21, &bit);
         *word |= bit;
-        tlb->has_gigabyte_pages |= detail->page_size > (UINT64_C(4) << 20);
+        tlb->has_wider_pages |= detail->page_size > (UINT64_C(2) << 20);
     }
 }
 
@@ -247,6 +249,9 @@ struct soft_translation soft_translate(struct soft_cpu *cpu, enum soft_regime re
         [SOFT_READ] = PAGING_READ, [SOFT_WRITE] = PAGING_WRITE, [SOFT_FETCH] = PAGING_FETCH};
     struct paging_context context;
     struct paging_result result;
+    if (soft_long_mode(cpu) && !soft_canonical(cpu, linear)) {
+        soft_raise_error(cpu, X86_VECTOR_GP, 0); /* a descriptor table that runs into the hole */
+    }
     paging_context(cpu, regime, &context);
     switch (
         paging_walk(&context, linear, kinds[access], regime == SOFT_REGIME_USER, true, &result)) {

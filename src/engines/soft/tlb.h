@@ -37,9 +37,9 @@ struct soft_tlb {
     struct soft_tlb_detail detail[SOFT_TLB_ENTRIES];
     uint16_t log[SOFT_TLB_ENTRIES]; /* entries that hold something: a flush need not see the rest */
     unsigned int log_count;
-    /* One bit for a hash of each 2-MByte (or 1-GByte) region that has an entry of a large page. */
+    /* One bit for a hash of each 2-MByte region that has an entry of a large page. */
     uint64_t large_regions[4];
-    bool has_gigabyte_pages;
+    bool has_wider_pages; /* of 4 MByte or 1 GByte: they span several regions */
 };
 
 static inline unsigned int soft_tlb_index(uint64_t linear)

@@ -32,6 +32,14 @@ void soft_mmio_write(struct soft_cpu *cpu, uint64_t physical, uint64_t value, un
 /* Takes over the answer of the MMIO exit that was served. */
 void soft_mmio_complete(struct soft_cpu *cpu);
 
+/* Appends an access that has been served; replay starts from the first again. */
+void soft_mmio_record(struct soft_cpu *cpu, const struct soft_mmio_record *record);
+
+static inline bool soft_mmio_log_is_full(const struct soft_cpu *cpu)
+{
+    return cpu->mmio_done == SOFT_MMIO_LOG_MAX;
+}
+
 /* Loads the PAE page-directory-pointer registers; false is #GP(0). */
 bool soft_load_pdptes(struct soft_cpu *cpu, uint64_t cr3);
 

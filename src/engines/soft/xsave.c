@@ -301,6 +301,21 @@ static uint32_t new_mxcsr(struct soft_cpu *cpu, const uint8_t *area,
     return stored;
 }
 
+/* The extended components that are to be loaded; the rest of the area is not touched. */
+static void read_extended(struct soft_cpu *cpu, uint64_t linear, uint8_t *area, uint64_t components,
+                          const struct xsave_header *header)
+{
+    bool compacted = (header->xcomp_bv & XSAVE_COMPACTED) != 0;
+    if ((components & X86_XCR0_AVX) != 0) {
+        uint32_t offset = xsave_component_offset(2, compacted, header->xcomp_bv);
+        soft_read_bytes(cpu, linear + offset, area + offset, 16 * register_count(cpu));
+    }
+    if ((components & X86_XCR0_PKRU) != 0) {
+        uint32_t offset = xsave_component_offset(9, compacted, header->xcomp_bv);
+        soft_read_bytes(cpu, linear + offset, area + offset, XSAVE_PKRU_SIZE);
+    }
+}
+
 static void restore(struct soft_cpu *cpu, const struct soft_instruction *in, uint64_t enabled,
                     bool supervisor)
 {
@@ -314,7 +329,7 @@ static void restore(struct soft_cpu *cpu, const struct soft_instruction *in, uin
     uint32_t size = restore_size(requested & header.xstate_bv, &header);
     if (size > XSAVE_EXTENDED) {
         (void)area_linear(cpu, in, size, 64, SOFT_READ);
-        soft_read_bytes(cpu, linear + XSAVE_EXTENDED, area + XSAVE_EXTENDED, size - XSAVE_EXTENDED);
+        read_extended(cpu, linear, area, requested & header.xstate_bv, &header);
     }
     cpu->fpu->mxcsr = new_mxcsr(cpu, area, &header, requested);
     /* nothing can fail any more */
