@@ -21,6 +21,19 @@
 #define PR_SYS_DISPATCH_ON           1
 #endif
 
+/* The address sanitizer maps its shadow where cases must find nothing. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZER_IS_IN_THE_WAY 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZER_IS_IN_THE_WAY 1
+#endif
+#ifndef SANITIZER_IS_IN_THE_WAY
+#define SANITIZER_IS_IN_THE_WAY 0
+#endif
+
 #define HIGH_MEMORY  UINT64_C(0x100000000) /* above it is this program, below it are the cases */
 #define TRAP_UNKNOWN 255
 
@@ -133,6 +146,10 @@ bool differential_native_setup(void)
 {
     if ((getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) == 0 || !__builtin_cpu_supports("avx2")) {
         fprintf(stderr, "this host lacks FSGSBASE or AVX2\n");
+        return false;
+    }
+    if (SANITIZER_IS_IN_THE_WAY) {
+        fprintf(stderr, "the address sanitizer's shadow is where cases must find nothing\n");
         return false;
     }
     /* A case that turns out to be a system call gets SIGSYS ("Syscall User Dispatch"). */
