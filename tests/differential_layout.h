@@ -17,7 +17,7 @@
 #define DIFFERENTIAL_EXIT_32 0x18f3b800 /* the same for 32-bit code */
 
 /* Natively only: the block, and the few words of stack that the passage needs. */
-#define DIFFERENTIAL_CONTEXT       0x18800000
+#define DIFFERENTIAL_CONTEXT       0x18f97000
 #define DIFFERENTIAL_CONTEXT_BYTES 0x2000
 
 /* Five pages of data: two writable, a hole, one read-only, one writable; holes around them. */
