@@ -235,6 +235,39 @@ static void test_loop_remove_races(void)
     event_loop_destroy(report.loop);
 }
 
+/* A callback that takes its time. */
+struct slow_report {
+    struct report report; /* a call is counted when it begins */
+    atomic_bool finished;
+};
+
+static void on_ready_slowly(void *context, int fd, uint32_t events)
+{
+    struct slow_report *slow = context;
+    (void)fd;
+    (void)events;
+    called(&slow->report);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    atomic_store(&slow->finished, true);
+}
+
+/* Whoever removes a watch may free what its callback uses: so it waits for the end of a call. */
+static void test_loop_remove_waits(void)
+{
+    struct error error;
+    struct event_loop *loop;
+    struct slow_report slow = {0};
+    CHECK_EQUAL(event_loop_create(&loop, &error), 0);
+    CHECK_EQUAL(event_loop_start(loop, &error), 0);
+    int fd = eventfd(1, EFD_CLOEXEC);
+    CHECK_EQUAL(event_loop_add(loop, fd, EPOLLIN, on_ready_slowly, &slow, &error), 0);
+    wait_for_calls(&slow.report, 1);
+    event_loop_remove(loop, fd);
+    CHECK(atomic_load(&slow.finished));
+    event_loop_destroy(loop);
+    close(fd);
+}
+
 static void test_loop_full(void)
 {
     struct error error;
@@ -282,6 +315,7 @@ int main(void)
     test_thread_signals();
     test_loop_descriptors();
     test_loop_remove_races();
+    test_loop_remove_waits();
     test_loop_full();
     test_loop_deadline();
     return check_summary();

@@ -412,6 +412,33 @@ static void test_timers(void)
     vm_destroy(vm);
 }
 
+static void ring_once(void *context)
+{
+    ((struct alarm *)context)->rings++;
+}
+
+/* Nobody arms anything when the first rings: the second must become the clock's deadline anyway. */
+static void test_timers_in_turn(void)
+{
+    struct vm *vm = make_vm(&null_engine, 1);
+    struct timer_host *host = vm_timer_host(vm);
+    struct alarm first = {.vm = vm};
+    struct alarm second = {.vm = vm, .stop_after = 1};
+    timer_init(&first.timer, ring_once, &first);
+    timer_init(&second.timer, ring, &second);
+    pthread_mutex_lock(&vm->device_lock);
+    uint64_t now = host->now(host);
+    host->arm(host, &second.timer, now + 30000000);
+    host->arm(host, &first.timer, now + 1000);
+    pthread_mutex_unlock(&vm->device_lock);
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_TIMED_OUT);
+    CHECK_EQUAL(first.rings, 1);
+    CHECK_EQUAL(second.rings, 1);
+    CHECK(!second.early);
+    vm_destroy(vm);
+}
+
 /* Statistics */
 
 static void test_stats_table(void)
@@ -483,6 +510,7 @@ int main(void)
     test_destroy_while_running();
     test_null_engine();
     test_timers();
+    test_timers_in_turn();
     test_stats_table();
     test_stats_while_running();
     return check_summary();

@@ -4,7 +4,7 @@
  * Purpose: src/cli parses and prints; everything between "these options" and "this is how it
  *          ended" is here.
  * Owner:   whoever called machine_create; the console stays the caller's and outlives the machine.
- * Thread:  all on one thread, but for machine_stop, machine_input and machine_print_stats: any.
+ * Thread:  all on one thread, but for machine_stop and machine_print_stats: any.
  */
 #ifndef TRAPEZE_MACHINE_MACHINE_H
 #define TRAPEZE_MACHINE_MACHINE_H
