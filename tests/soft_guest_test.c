@@ -4,6 +4,7 @@
 #include "check.h"
 #include "engines/soft/soft.h"
 #include "soft_guest.h"
+#include "x86/cpuid.h"
 #include "x86/msr.h"
 #include "x86/registers.h"
 
@@ -202,8 +203,47 @@ static void test_non_canonical_push(void)
     soft_guest_close(&guest);
 }
 
+/* A block decoded in real-address mode, where VEX is no prefix, does not serve protected mode. */
+static void test_vex_after_real_mode(void)
+{
+    struct soft_guest guest;
+    if ((cpuid_host(7, 0).ebx & 8) == 0) {
+        return; /* the host has no BMI1 to show */
+    }
+    if (!soft_guest_open(&guest, SOFT_GUEST_32)) {
+        return;
+    }
+    const struct x86_table_register idtr = guest.state.idtr;
+    struct x86_segment *code = &guest.state.segment[X86_CS];
+    const uint16_t selector = code->selector;
+    LOAD(&guest, 0xc4, 0xe2, 0x60, 0xf2, 0xc1, 0xf4); /* andn eax, ebx, ecx; hlt */
+    code->base = SOFT_GUEST_CODE;
+    code->limit = 0xffff;
+    code->attributes &= ~X86_SEGMENT_DB;
+    guest.state.rip = 0;
+    guest.state.gpr[X86_RBX] = 0x0f;
+    guest.state.gpr[X86_RCX] = 0x3c;
+    guest.state.gpr[X86_RSP] = 0x8000;
+    guest.state.cr0 &= ~X86_CR0_PE;
+    guest.state.idtr = (struct x86_table_register){.base = SOFT_GUEST_DATA, .limit = 0x3ff};
+    soft_guest_write(&guest, SOFT_GUEST_DATA + X86_VECTOR_UD * 4, UINT64_C(0x60000000), 4);
+    soft_guest_write(&guest, 0x60000, 0xf4, 1);
+    CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
+    CHECK_EQUAL(code->selector, 0x6000); /* the handler of #UD */
+    code->base = SOFT_GUEST_CODE;
+    code->selector = selector;
+    guest.state.rip = 0;
+    guest.state.cr0 |= X86_CR0_PE;
+    guest.state.idtr = idtr;
+    CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
+    CHECK_EQUAL(guest.state.rip, 6);
+    CHECK_EQUAL(guest.state.gpr[X86_RAX], 0x30);
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
+    test_vex_after_real_mode();
     test_xrstor_from_device();
     test_non_canonical_push();
     test_upper_code_of_each_space();

@@ -186,7 +186,7 @@ static void undefined_too_long(struct soft_cpu *cpu, const struct soft_instructi
 
 static bool vex_in_wrong_mode(const struct soft_cpu *cpu, const struct x86_instruction *decoded)
 {
-    return decoded->encoding == X86_ENCODING_VEX && soft_real_or_v86(cpu);
+    return decoded->encoding == X86_ENCODING_VEX && (cpu->mode & SOFT_MODE_REAL) != 0;
 }
 
 /* Decides how an instruction is to be run in tier 2. */

@@ -34,12 +34,13 @@ static uint8_t current_mode(const struct soft_cpu *cpu)
     if (soft_long_mode(cpu) && (cs->attributes & X86_SEGMENT_L) != 0) {
         return (uint8_t)(X86_DECODE_64 | (aligned ? 0 : SOFT_MODE_FAST));
     }
+    unsigned int real = soft_real_or_v86(cpu) ? SOFT_MODE_REAL : 0;
     bool code32 = !soft_virtual_8086(cpu) && (cs->attributes & X86_SEGMENT_DB) != 0;
     if (!code32) {
-        return X86_DECODE_16;
+        return (uint8_t)(X86_DECODE_16 | real);
     }
-    bool fast = soft_protected(cpu) && flat_32(cpu) && !aligned;
-    return (uint8_t)(X86_DECODE_32 | (fast ? SOFT_MODE_FAST : 0));
+    bool fast = real == 0 && flat_32(cpu) && !aligned;
+    return (uint8_t)(X86_DECODE_32 | real | (fast ? SOFT_MODE_FAST : 0));
 }
 
 /* "The privilege level of the current code": SS.DPL in protected mode. */
