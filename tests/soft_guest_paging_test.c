@@ -101,8 +101,51 @@ static void test_missing_control_register(void)
     soft_guest_close(&guest);
 }
 
+/*
+ * A branch that level 0 took from a user page into its own is not open to level 3: where it leads
+ * is remembered for each privilege.
+ */
+static void test_branch_into_supervisor_page(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    const uint64_t gdt = SOFT_GUEST_DATA, tss = SOFT_GUEST_DATA + 0x1000;
+    const uint64_t kernel = 0x100000, stack = SOFT_GUEST_STACK - 40;
+    const uint64_t pml4 = guest.state.cr3;
+    const uint64_t user_entries[] = {pml4, pml4 + 0x1000, pml4 + 0x2000 + 8};
+    for (unsigned int i = 0; i < 3; i++) { /* the second 2 MByte are the user's */
+        uint64_t entry = soft_guest_read(&guest, user_entries[i], 8);
+        soft_guest_write(&guest, user_entries[i], entry | 4, 8);
+    }
+    soft_guest_write(&guest, gdt + 0x10, UINT64_C(0x00af9b000000ffff), 8);
+    soft_guest_write(&guest, gdt + 0x20, UINT64_C(0x00affb000000ffff), 8); /* code, DPL 3 */
+    soft_guest_write(&guest, gdt + 0x28, UINT64_C(0x00cff3000000ffff), 8); /* data, DPL 3 */
+    soft_guest_write(&guest, tss + 4, SOFT_GUEST_STACK, 8);
+    const uint64_t frame[] = {SOFT_GUEST_CODE, 0x23, X86_FLAGS_ONE, SOFT_GUEST_CODE + 0x1000, 0x2b};
+    for (unsigned int i = 0; i < 5; i++) {
+        soft_guest_write(&guest, stack + 8 * i, frame[i], 8);
+    }
+    soft_guest_write(&guest, kernel, UINT64_C(0xcf48d3ffd3ff), 8); /* call rbx, twice; iretq */
+    soft_guest_write(&guest, kernel + 0x100, 0xc3, 1);             /* ret */
+    LOAD(&guest, 0xe9, 0xfb, 0x00, 0xf0, 0xff);                    /* jmp there */
+    guest.state.rip = kernel;
+    guest.state.gpr[X86_RBX] = SOFT_GUEST_CODE;
+    guest.state.gpr[X86_RSP] = stack;
+    guest.state.gdtr = (struct x86_table_register){.base = gdt, .limit = 0x2f};
+    guest.state.segment[X86_TR].base = tss;
+    soft_guest_run(&guest);
+    CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_PF);
+    CHECK_EQUAL(guest.state.cr2, kernel + 0x100);
+    CHECK_EQUAL(soft_guest_frame(&guest, 1), kernel + 0x100);
+    CHECK_EQUAL(soft_guest_frame(&guest, 2), 0x23);
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
+    test_branch_into_supervisor_page();
     test_invalidate_large_page();
     test_last_entry_of_memory();
     test_table_into_the_hole();

@@ -28,7 +28,7 @@ struct block {
 /* Where a RIP leads, as long as no address has changed its meaning. */
 struct jump {
     uint64_t rip;
-    uint64_t stamp; /* generation, mode and privilege; 0 never matches */
+    uint64_t stamp; /* generation and mode; 0 never matches */
     const struct soft_op *ops;
 };
 
@@ -339,7 +339,7 @@ static const struct soft_op *build(struct soft_cpu *cpu, uint64_t physical, cons
 
 static uint64_t stamp(const struct soft_cpu *cpu, uint64_t rip)
 {
-    return cpu->code_generation[rip >> 63] << 8 | (uint64_t)(cpu->cpl == 3) << 7 | cpu->mode;
+    return cpu->code_generation[rip >> 63] << 8 | cpu->mode;
 }
 
 static struct jump *jump_of(struct soft_block_cache *cache, uint64_t rip)

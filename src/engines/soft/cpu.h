@@ -73,9 +73,10 @@ enum soft_regime {
 };
 
 /* Bits of cpu->mode; part of a block's key. */
-#define SOFT_MODE_DECODE 3u /* mask: enum x86_decode_mode */
-#define SOFT_MODE_FAST   4u /* flat segments, no alignment checks: tier 1 may be used */
-#define SOFT_MODE_REAL   8u /* real-address or virtual-8086 mode: VEX is no prefix there */
+#define SOFT_MODE_DECODE 3u  /* mask: enum x86_decode_mode */
+#define SOFT_MODE_FAST   4u  /* flat segments, no alignment checks: tier 1 may be used */
+#define SOFT_MODE_REAL   8u  /* real-address or virtual-8086 mode: VEX is no prefix there */
+#define SOFT_MODE_USER   16u /* CPL 3: links between blocks must not cross privileges */
 
 struct soft_tlb;
 struct soft_block_cache;

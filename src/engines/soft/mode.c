@@ -28,19 +28,20 @@ static bool flat_32(const struct soft_cpu *cpu)
 
 static uint8_t current_mode(const struct soft_cpu *cpu)
 {
+    unsigned int user = cpu->cpl == 3 ? SOFT_MODE_USER : 0;
     const struct x86_segment *cs = &cpu->segment[X86_CS];
     bool aligned =
         cpu->cpl == 3 && (cpu->cr0 & X86_CR0_AM) != 0 && (cpu->flags & X86_FLAGS_AC) != 0;
     if (soft_long_mode(cpu) && (cs->attributes & X86_SEGMENT_L) != 0) {
-        return (uint8_t)(X86_DECODE_64 | (aligned ? 0 : SOFT_MODE_FAST));
+        return (uint8_t)(X86_DECODE_64 | user | (aligned ? 0 : SOFT_MODE_FAST));
     }
     unsigned int real = soft_real_or_v86(cpu) ? SOFT_MODE_REAL : 0;
     bool code32 = !soft_virtual_8086(cpu) && (cs->attributes & X86_SEGMENT_DB) != 0;
     if (!code32) {
-        return (uint8_t)(X86_DECODE_16 | real);
+        return (uint8_t)(X86_DECODE_16 | user | real);
     }
     bool fast = real == 0 && flat_32(cpu) && !aligned;
-    return (uint8_t)(X86_DECODE_32 | real | (fast ? SOFT_MODE_FAST : 0));
+    return (uint8_t)(X86_DECODE_32 | user | real | (fast ? SOFT_MODE_FAST : 0));
 }
 
 /* "The privilege level of the current code": SS.DPL in protected mode. */

@@ -17,7 +17,8 @@
 /* True if soft_direct_linear gives the operand's address: flat, no breakpoints to check. */
 static inline bool soft_direct_possible(const struct soft_cpu *cpu)
 {
-    return cpu->mode == (X86_DECODE_64 | SOFT_MODE_FAST) && !soft_debug_armed(cpu);
+    return (cpu->mode & ~SOFT_MODE_USER) == (X86_DECODE_64 | SOFT_MODE_FAST) &&
+           !soft_debug_armed(cpu);
 }
 
 static inline uint64_t soft_direct_linear(const struct soft_cpu *cpu,
