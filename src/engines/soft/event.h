@@ -3,8 +3,8 @@
  *
  * Purpose: an event's frame, the tables on its way and the stack of a new task may lie in a device.
  *          Each access there leaves the run loop; what is kept here lets the next run go on, so
- * that an interrupt that was acknowledged, a trap or an error code is not lost. Owner, thread: the
- * vCPU's.
+ *          that an interrupt that was acknowledged, a trap or an error code is not lost.
+ * Owner, thread: the vCPU's.
  */
 #ifndef TRAPEZE_ENGINES_SOFT_EVENT_H
 #define TRAPEZE_ENGINES_SOFT_EVENT_H
