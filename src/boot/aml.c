@@ -12,12 +12,10 @@
 #define OP_SCOPE       0x10
 #define OP_BUFFER      0x11
 #define OP_PACKAGE     0x12
-#define OP_METHOD      0x14
 #define OP_DUAL_NAME   0x2e
 #define OP_MULTI_NAME  0x2f
 #define OP_EXTENDED    0x5b
 #define OP_EXT_DEVICE  0x82
-#define OP_RETURN      0xa4
 #define ROOT_CHARACTER '\\'
 #define NAME_LENGTH    4
 #define PKG_LENGTH_MAX 4
@@ -166,14 +164,6 @@ void aml_device_begin(struct aml *aml, const char *path)
     append_path(aml, path);
 }
 
-void aml_method_begin(struct aml *aml, const char *path, unsigned int arguments)
-{
-    append_byte(aml, OP_METHOD);
-    open_term(aml);
-    append_path(aml, path);
-    append_byte(aml, arguments & 7);
-}
-
 void aml_package_begin(struct aml *aml, uint8_t elements)
 {
     append_byte(aml, OP_PACKAGE);
@@ -185,11 +175,6 @@ void aml_name(struct aml *aml, const char *path)
 {
     append_byte(aml, OP_NAME);
     append_path(aml, path);
-}
-
-void aml_return(struct aml *aml)
-{
-    append_byte(aml, OP_RETURN);
 }
 
 void aml_integer(struct aml *aml, uint64_t value)

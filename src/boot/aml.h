@@ -33,14 +33,11 @@ bool aml_finished(const struct aml *aml);
 /* A path of four-character names: "COM1", "\\_SB_", "\\_SB_.PCI0". */
 void aml_scope_begin(struct aml *aml, const char *path);
 void aml_device_begin(struct aml *aml, const char *path);
-void aml_method_begin(struct aml *aml, const char *path, unsigned int arguments);
 void aml_package_begin(struct aml *aml, uint8_t elements);
 void aml_end(struct aml *aml); /* of the innermost of the above */
 
 /* Name (path, …): the value is the next thing appended. */
 void aml_name(struct aml *aml, const char *path);
-/* Return (…): likewise. */
-void aml_return(struct aml *aml);
 
 void aml_integer(struct aml *aml, uint64_t value);
 void aml_string(struct aml *aml, const char *text);

@@ -259,43 +259,32 @@ void soft_popcnt(struct soft_cpu *cpu, const struct soft_instruction *in)
 
 /* --- BMI1 and BMI2: 32 and 64 bits --- */
 
-/* result = mnemonic(rm, vvvv); rm is the operand that may be memory. */
-#define BMI_RM_FIRST(name, mnemonic, modifier)                                                     \
+/*
+ * result = mnemonic(first, second), where these are rm and vvvv in the instruction's order; rm is
+ * the operand that may be memory. AT&T syntax has the second first.
+ */
+#define BMI_BINARY(name, mnemonic, modifier, first, second)                                        \
     static uint64_t name(uint16_t *arithmetic, uint64_t rm, uint64_t vvvv)                         \
     {                                                                                              \
         uint64_t flags = *arithmetic, result;                                                      \
-        __asm__(SOFT_ALU_RESTORE mnemonic " %" modifier "[vvvv], %" modifier "[rm], %" modifier    \
-                                          "[result]" SOFT_ALU_CAPTURE                              \
+        __asm__(SOFT_ALU_RESTORE mnemonic " %" modifier "[" second "], %" modifier "[" first       \
+                                          "], %" modifier "[result]" SOFT_ALU_CAPTURE              \
                 : "+a"(flags), [result] "=r"(result)                                               \
                 : [rm] "r"(rm), [vvvv] "r"(vvvv)                                                   \
                 : "cc");                                                                           \
         *arithmetic = (uint16_t)flags;                                                             \
         return result;                                                                             \
     }
-BMI_RM_FIRST(bextr32, "bextrl", "k")
-BMI_RM_FIRST(bextr64, "bextrq", "q")
-BMI_RM_FIRST(bzhi32, "bzhil", "k")
-BMI_RM_FIRST(bzhi64, "bzhiq", "q")
-
-/* result = mnemonic(vvvv, rm) */
-#define BMI_RM_SECOND(name, mnemonic, modifier)                                                    \
-    static uint64_t name(uint16_t *arithmetic, uint64_t rm, uint64_t vvvv)                         \
-    {                                                                                              \
-        uint64_t flags = *arithmetic, result;                                                      \
-        __asm__(SOFT_ALU_RESTORE mnemonic " %" modifier "[rm], %" modifier "[vvvv], %" modifier    \
-                                          "[result]" SOFT_ALU_CAPTURE                              \
-                : "+a"(flags), [result] "=r"(result)                                               \
-                : [rm] "r"(rm), [vvvv] "r"(vvvv)                                                   \
-                : "cc");                                                                           \
-        *arithmetic = (uint16_t)flags;                                                             \
-        return result;                                                                             \
-    }
-BMI_RM_SECOND(andn32, "andnl", "k")
-BMI_RM_SECOND(andn64, "andnq", "q")
-BMI_RM_SECOND(pdep32, "pdepl", "k")
-BMI_RM_SECOND(pdep64, "pdepq", "q")
-BMI_RM_SECOND(pext32, "pextl", "k")
-BMI_RM_SECOND(pext64, "pextq", "q")
+BMI_BINARY(bextr32, "bextrl", "k", "rm", "vvvv")
+BMI_BINARY(bextr64, "bextrq", "q", "rm", "vvvv")
+BMI_BINARY(bzhi32, "bzhil", "k", "rm", "vvvv")
+BMI_BINARY(bzhi64, "bzhiq", "q", "rm", "vvvv")
+BMI_BINARY(andn32, "andnl", "k", "vvvv", "rm")
+BMI_BINARY(andn64, "andnq", "q", "vvvv", "rm")
+BMI_BINARY(pdep32, "pdepl", "k", "vvvv", "rm")
+BMI_BINARY(pdep64, "pdepq", "q", "vvvv", "rm")
+BMI_BINARY(pext32, "pextl", "k", "vvvv", "rm")
+BMI_BINARY(pext64, "pextq", "q", "vvvv", "rm")
 
 #define BMI_UNARY(name, mnemonic, modifier)                                                        \
     static uint64_t name(uint16_t *arithmetic, uint64_t rm, uint64_t unused)                       \

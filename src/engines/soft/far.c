@@ -242,24 +242,15 @@ static void transfer_direct(struct soft_cpu *cpu, const struct soft_instruction 
     transfer_far(cpu, &transfer);
 }
 
-/* m16:16, m16:32, m16:64 in memory. */
 static void transfer_indirect(struct soft_cpu *cpu, const struct soft_instruction *in, bool is_call)
 {
-    if (!soft_is_memory(in)) {
-        soft_raise(cpu, X86_VECTOR_UD);
-    }
-    unsigned int size = in->decoded.operand_size;
-    uint8_t pointer[10] = {0};
-    uint64_t linear = soft_operand_linear(cpu, &in->decoded, size + 2, SOFT_READ);
-    soft_read_bytes(cpu, linear, pointer, size + 2);
+    struct soft_far_pointer pointer = soft_read_far_pointer(cpu, in);
     struct transfer transfer = {
-        .selector = (uint16_t)(pointer[size] | pointer[size + 1] << 8),
-        .size = size,
+        .offset = pointer.offset,
+        .selector = pointer.selector,
+        .size = in->decoded.operand_size,
         .is_call = is_call,
     };
-    for (unsigned int i = 0; i < size; i++) {
-        transfer.offset |= (uint64_t)pointer[i] << (8 * i);
-    }
     transfer_far(cpu, &transfer);
 }
 

@@ -192,11 +192,6 @@ void soft_system_check_write(struct soft_cpu *cpu, uint64_t linear, size_t lengt
     check_write_in(cpu, SOFT_REGIME_KERNEL, linear, length);
 }
 
-uint64_t soft_read_as(struct soft_cpu *cpu, bool user, uint64_t linear, unsigned int size)
-{
-    return read_in(cpu, regime_as(cpu, user), linear, size);
-}
-
 void soft_write_as(struct soft_cpu *cpu, bool user, uint64_t linear, uint64_t value,
                    unsigned int size)
 {

@@ -57,7 +57,6 @@ void soft_system_check_write(struct soft_cpu *cpu, uint64_t linear, size_t lengt
 uint8_t soft_system_update(struct soft_cpu *cpu, uint64_t linear, uint8_t clear, uint8_t set);
 
 /* At another privilege level: stacks of inner levels (user = a CPL of 3). */
-uint64_t soft_read_as(struct soft_cpu *cpu, bool user, uint64_t linear, unsigned int size);
 void soft_write_as(struct soft_cpu *cpu, bool user, uint64_t linear, uint64_t value,
                    unsigned int size);
 void soft_check_write_as(struct soft_cpu *cpu, bool user, uint64_t linear, size_t length);

@@ -110,21 +110,11 @@ static unsigned int far_pointer_segment(enum x86_operation operation)
 /* "LDS/LES/LFS/LGS/LSS—Load Far Pointer". */
 void soft_load_far_pointer(struct soft_cpu *cpu, const struct soft_instruction *in)
 {
-    if (!soft_is_memory(in)) {
-        soft_raise(cpu, X86_VECTOR_UD);
-    }
-    unsigned int size = in->decoded.operand_size;
-    uint8_t pointer[10] = {0};
-    uint64_t linear = soft_operand_linear(cpu, &in->decoded, size + 2, SOFT_READ);
-    soft_read_bytes(cpu, linear, pointer, size + 2);
-    uint64_t offset = 0;
-    for (unsigned int i = 0; i < size; i++) {
-        offset |= (uint64_t)pointer[i] << (8 * i);
-    }
-    uint16_t selector = (uint16_t)(pointer[size] | pointer[size + 1] << 8);
+    struct soft_far_pointer pointer = soft_read_far_pointer(cpu, in);
     unsigned int segment = far_pointer_segment(in->decoded.operation);
-    struct soft_load value = soft_check_segment(cpu, segment, selector);
+    struct soft_load value = soft_check_segment(cpu, segment, pointer.selector);
     soft_mark_accessed(cpu, &value);
-    soft_set_register(cpu, in->decoded.reg, size, true, offset);
+    unsigned int size = in->decoded.operand_size;
+    soft_set_register(cpu, in->decoded.reg, size, true, pointer.offset);
     commit(cpu, segment, &value);
 }

@@ -162,3 +162,20 @@ struct soft_load soft_code_segment(const struct soft_cpu *cpu,
 {
     return soft_load_of(cpu, descriptor, (uint16_t)((selector & ~X86_SELECTOR_RPL) | cpl));
 }
+
+struct soft_far_pointer soft_read_far_pointer(struct soft_cpu *cpu,
+                                              const struct soft_instruction *in)
+{
+    if (!soft_is_memory(in)) {
+        soft_raise(cpu, X86_VECTOR_UD);
+    }
+    unsigned int size = in->decoded.operand_size;
+    uint8_t bytes[10] = {0};
+    uint64_t linear = soft_operand_linear(cpu, &in->decoded, size + 2, SOFT_READ);
+    soft_read_bytes(cpu, linear, bytes, size + 2);
+    struct soft_far_pointer pointer = {.selector = (uint16_t)(bytes[size] | bytes[size + 1] << 8)};
+    for (unsigned int i = 0; i < size; i++) {
+        pointer.offset |= (uint64_t)bytes[i] << (8 * i);
+    }
+    return pointer;
+}

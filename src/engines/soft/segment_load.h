@@ -13,6 +13,7 @@
 #define TRAPEZE_ENGINES_SOFT_SEGMENT_LOAD_H
 
 #include "engines/soft/cpu.h"
+#include "engines/soft/execute.h"
 #include "x86/descriptor.h"
 
 struct soft_descriptor {
@@ -140,5 +141,13 @@ void soft_check_code_offset(struct soft_cpu *cpu, const struct x86_segment *code
 struct soft_load soft_code_segment(const struct soft_cpu *cpu,
                                    const struct soft_descriptor *descriptor, uint16_t selector,
                                    unsigned int cpl);
+
+/* A far pointer in memory: m16:16, m16:32, m16:64. Raises #UD for a register operand. */
+struct soft_far_pointer {
+    uint64_t offset;
+    uint16_t selector;
+};
+struct soft_far_pointer soft_read_far_pointer(struct soft_cpu *cpu,
+                                              const struct soft_instruction *in);
 
 #endif
