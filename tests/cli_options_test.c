@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "check.h"
 #include "cli/outcome_report.h"
 #include "cli/run_options.h"

@@ -8,7 +8,6 @@
 #ifndef TRAPEZE_CLI_OPTIONS_H
 #define TRAPEZE_CLI_OPTIONS_H
 
-#include <stdint.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -38,15 +37,5 @@ void options_print(const struct option *table, FILE *out);
  * The word of a NULL-terminated list that is nearest to a mistyped one, or NULL if none is near.
  */
 const char *nearest_word(const char *word, const char *const *words);
-
-/* "512M", "2G", "0x1000": a number of bytes with an optional K, M, G or T (powers of 1024). */
-int parse_size(const char *text, uint64_t *bytes, struct error *error);
-
-/* A whole number, decimal or 0x…, from minimum to maximum. what: "a port", for the message. */
-int parse_number(const char *text, const char *what, uint64_t minimum, uint64_t maximum,
-                 uint64_t *number, struct error *error);
-
-/* "1.5": a positive number of seconds, in nanoseconds. */
-int parse_seconds(const char *text, uint64_t *nanoseconds, struct error *error);
 
 #endif

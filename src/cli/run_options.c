@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "boot/layout.h"
 #include "vm/engine.h"
 #include "vm/vm.h"

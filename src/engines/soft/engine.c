@@ -1,12 +1,12 @@
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engines/soft/block.h"
 #include "engines/soft/code.h"
 #include "engines/soft/cpuid.h"
 #include "engines/soft/fpu.h"
 #include "engines/soft/native_fault.h"
+#include "engines/soft/options.h"
 #include "engines/soft/probe.h"
 #include "engines/soft/run.h"
 #include "engines/soft/soft.h"
@@ -42,17 +42,16 @@ static void vm_destroy(struct engine_vm *vm)
 static int vm_create(const struct engine_vm_options *options, struct engine_vm **out,
                      struct error *error)
 {
-    if (options->arguments != NULL && options->arguments[0] != '\0' &&
-        strcmp(options->arguments, "tier=interpreter") != 0) {
-        return error_set(error, EINVAL,
-                         "--engine soft knows no option \"%s\"; it takes "
-                         "tier=interpreter",
-                         options->arguments);
+    struct soft_options settings;
+    int status = soft_options_parse(options->arguments, &settings, error);
+    if (status != 0) {
+        return status;
     }
     struct engine_vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL) {
         return error_set(error, ENOMEM, "no memory for the software CPU's VM");
     }
+    vm->soft.options = settings;
     vm->soft.memory = options->memory;
     vm->soft.vcpu_count = options->vcpu_count;
     vm->soft.tsc_hz = options->tsc_hz;
@@ -60,7 +59,7 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
     pthread_mutex_init(&vm->soft.cpus_lock, NULL);
     pthread_mutex_init(&vm->soft.code_marks_lock, NULL);
     pthread_mutex_init(&vm->soft.exclusive_lock, NULL);
-    int status = thunk_cache_create(&vm->soft.thunks, error);
+    status = thunk_cache_create(&vm->soft.thunks, error);
     if (status == 0) {
         status = soft_code_create(&vm->soft, error);
     }

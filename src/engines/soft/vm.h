@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "engines/soft/cpu.h"
+#include "engines/soft/options.h"
 
 #define SOFT_VCPUS_MAX     64
 #define SOFT_PHYSICAL_BITS 40
@@ -19,6 +20,7 @@
 struct thunk_cache; /* thunk.h: native code for vector instructions */
 
 struct soft_vm {
+    struct soft_options options; /* constant */
     struct guestmem *memory;
     uint64_t tsc_hz;
     uint64_t tsc_origin; /* the host's TSC when the guest's was 0: one for all vCPUs */
