@@ -51,6 +51,25 @@ struct engine_vcpu_options {
 #define ENGINE_RUNS_NOTHING              (1u << 2) /* null: run returns EXIT_HLT at once */
 #define ENGINE_HAS_PIT                   (1u << 3) /* the 8254 and port 0x61 live there too */
 
+/* How a counter reads; `of` is used where two numbers make one. */
+enum engine_counter_unit {
+    ENGINE_COUNT,
+    ENGINE_BYTES,
+    ENGINE_NANOSECONDS,
+    ENGINE_PERCENT,          /* value of `of` */
+    ENGINE_RATIO,            /* value for each one of `of` */
+    ENGINE_NANOSECONDS_EACH, /* the same, of nanoseconds */
+};
+
+/* One line of an engine's statistics. */
+struct engine_counter {
+    const char *name; /* a string constant; the same name is the same counter on every vCPU */
+    enum engine_counter_unit unit;
+    uint64_t value, of;
+};
+
+#define ENGINE_COUNTERS_MAX 48
+
 struct engine_ops {
     const char *name;    /* as --engine spells it */
     const char *summary; /* a phrase for help texts */
@@ -102,6 +121,13 @@ struct engine_ops {
 
     /* Guest instructions executed so far, 0 if the engine does not count. The vCPU's thread. */
     uint64_t (*instructions)(const struct engine_vcpu *vcpu);
+
+    /*
+     * What else the engine has counted on this vCPU, for --stats: at most max lines, in the order
+     * in which they are shown. Returns how many. The vCPU's thread, between runs. NULL: nothing.
+     */
+    unsigned int (*statistics)(const struct engine_vcpu *vcpu, struct engine_counter *counters,
+                               unsigned int max);
 
     /*
      * What the guest's TSC is ahead of the host's, modulo 2^64: the local APIC's TSC-deadline

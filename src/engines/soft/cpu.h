@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "engines/soft/event.h"
+#include "engines/soft/translate/statistics.h"
 #include "vm/engine.h"
 #include "x86/decode/decode.h"
 #include "x86/registers.h"
@@ -180,6 +181,8 @@ struct soft_cpu {
     uint64_t features; /* bit n: enum x86_feature n is shown by CPUID (fewer than 64) */
     const struct interrupt_source *interrupts;
     struct soft_tlb *tlbs[SOFT_REGIME_COUNT];
+
+    struct translate_statistics statistics;
 };
 
 /* Bits of `escape`'s second return. */
