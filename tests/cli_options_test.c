@@ -3,8 +3,10 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/parse.h"
 #include "check.h"
+#include "cli/engine_arguments.h"
 #include "cli/outcome_report.h"
 #include "cli/run_options.h"
 
@@ -144,10 +146,51 @@ static void test_refused(void)
     REFUSED("there is no engine 'qemu'", "--kernel", "k", "--engine", "qemu");
     REFUSED("there is no engine", "--kernel", "k", "--engine", "a-name-that-is-far-too-long");
     REFUSED("need an engine's name", "--kernel", "k", "--engine", "auto,a=b");
+    REFUSED("can't be traced; what can is: code", "--kernel", "k", "--trace", "exits");
+    REFUSED("--code-cache: 'big' is no size", "--kernel", "k", "--code-cache", "big");
+    REFUSED("--code-cache is for the engine soft", "--kernel", "k", "--code-cache", "8M",
+            "--engine", "kvm");
+    REFUSED("--perf-map is for the engine soft", "--kernel", "k", "-e", "null", "--perf-map");
+    REFUSED("--trace code is for the engine soft", "--kernel", "k", "-e", "kvm,irqchip=off",
+            "--trace", "code");
     REFUSED("there is no mode", "--flat", "f", "--mode", "unreal");
     REFUSED("is not an address", "--flat", "f", "--at", "here");
     REFUSED("is not a port", "--flat", "f", "--debug-exit", "65536");
     REFUSED("number of seconds", "--kernel", "k", "--timeout", "soon");
+}
+
+/* What an engine is given for some options. */
+#define COMPOSED(engine, settings, ...)                                                            \
+    CHECK(parse(&options, &error, "--kernel", "k", __VA_ARGS__, NULL) == 0 &&                      \
+          engine_arguments_compose(&options, engine, text, sizeof(text), &error) == 0 &&           \
+          strcmp(text, settings) == 0)
+
+static void test_engine_arguments(void)
+{
+    struct run_options options;
+    struct error error;
+    char text[ENGINE_ARGUMENTS_MAX];
+    COMPOSED("soft", "", "--cpus", "1");
+    COMPOSED("soft", "tier=interpreter", "--engine", "soft,tier=interpreter");
+    COMPOSED("soft", "code-cache=8M", "--code-cache", "8M");
+    COMPOSED("soft", "perf-map", "--perf-map");
+    COMPOSED("soft", "trace=code", "--trace", "code", "-e", "soft");
+    COMPOSED("soft", "count", "-s");
+    COMPOSED("soft", "translate-after=0,code-cache=2M,perf-map,trace=code,count", "-e",
+             "soft,translate-after=0", "-s", "--trace", "code", "--perf-map", "--code-cache", "2M");
+    /* Another engine: what was meant for it, and none of what it does not know. */
+    COMPOSED("kvm", "irqchip=off", "-e", "kvm,irqchip=off", "-s");
+    log_set_level(LOG_SILENT);
+    COMPOSED("kvm", "", "-e", "auto", "--perf-map", "--code-cache", "8M", "-s");
+    log_set_level(LOG_WARN);
+
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "-e", "soft,tier=interpreter", "-s", NULL),
+                0);
+    CHECK_EQUAL(engine_arguments_compose(&options, "soft", text, 23, &error), 0);
+    CHECK(strcmp(text, "tier=interpreter,count") == 0);
+    CHECK_EQUAL(engine_arguments_compose(&options, "soft", text, 22, &error), -EINVAL);
+    CHECK_EQUAL(engine_arguments_compose(&options, "soft", text, 1, &error), -EINVAL);
+    CHECK(strstr(error.text, "longer than 0 bytes") != NULL);
 }
 
 /* Every outcome has a code of its own, and words. */
@@ -183,6 +226,7 @@ int main(void)
     test_nearest();
     test_run_options();
     test_refused();
+    test_engine_arguments();
     test_outcomes();
     return check_summary();
 }

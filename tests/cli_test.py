@@ -129,6 +129,11 @@ BAD_USAGE = [
     (["run", "--kernel", "/dev/null", "--memory", "99999999999T"], "too large"),
     (["run", "--kernel", "/dev/null", "--memory", "lots"], "512M or 2G"),
     (["run", "--kernel", "/dev/null", "--engine", "bochs"], "there are auto"),
+    (["run", "--kernel", "/dev/null", "--engine", "kvm", "--code-cache", "8M"], "--code-cache is for the engine soft"),
+    (["run", "--kernel", "/dev/null", "--engine", "null", "--perf-map"], "--perf-map is for the engine soft"),
+    (["run", "--kernel", "/dev/null", "--engine", "kvm", "--trace", "code"], "--trace code is for the engine soft"),
+    (["run", "--kernel", "/dev/null", "--trace", "exits"], "what can is: code"),
+    (["run", "--kernel", "/dev/null", "--code-cache", "much"], "512M or 2G"),
     (["run", "--kernel", "/dev/null", "--timeout", "-1"], "seconds"),
     (["run", "--flat", "/dev/null", "--mode", "smm"], "real, protected, paged and long"),
     (["run", "--flat", "/dev/null", "--kernel", "/dev/null"], "exclude each other"),
@@ -566,6 +571,31 @@ def test_engine_choice(check, trapeze, guests, engines):
     check.contains(result.errors, "guest instructions:", "--stats counts")
     result = run_guest(trapeze, "soft,frobnicate=1", guests.file(debug_exit(1)))
     check.equal(result.status, USAGE, "a setting that the engine does not know", result)
+    check.contains(result.errors, "it takes tier=translate|interpreter", "the settings that there are")
+
+
+# Settings that the engine soft refuses once it is asked; --code-cache is a size, but not one that it takes.
+REFUSED_BY_SOFT = [
+    ("soft", ["--code-cache", "1023K"], "from 1M to 1G"),
+    ("soft", ["--code-cache", "2G"], "from 1M to 1G"),
+    ("soft,tier=interpreter", ["--perf-map"], "perf-map is about translated code"),
+    ("soft,tier=interpreter", ["--trace", "code"], "trace=code is about translated code"),
+    ("soft,tier=hot", [], "there are translate, interpreter"),
+    ("soft,check=lockstep=1", [], "there is lockstep"),
+    ("soft," + "count," * 60, [], "longer than"),
+]
+
+
+def test_soft_settings(check, trapeze, guests):
+    guest = guests.file(debug_exit(1))
+    for engine, options, words in REFUSED_BY_SOFT:
+        result = run_guest(trapeze, engine, guest, *options)
+        check.equal(result.status, USAGE, f"{engine} {options}", result)
+        check.contains(result.errors, words, f"{engine} {options}")
+        check.that(one_line(result), f"{engine} {options}: one line", result)
+    for engine in ("soft", "soft,tier=interpreter", "soft,tier=translate,translate-after=0", "soft,code-cache=2M,count"):
+        result = run_guest(trapeze, engine, guest, "--code-cache", "1M")
+        check.equal(result.status, 1, engine, result)
 
 
 def main():
@@ -602,6 +632,7 @@ def main():
                 test_modes(check, trapeze, guests, engine)
         if "soft" in engines:
             test_engine_choice(check, trapeze, guests, engines)
+            test_soft_settings(check, trapeze, guests)
     check.finish()
 
 

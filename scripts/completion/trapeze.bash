@@ -23,7 +23,11 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -W 'stdio none pty file:' -- "$current")
         return
         ;;
-    --append | --at | --memory | -m | --cpus | -c | --timeout | -t | --debug-exit)
+    --trace)
+        mapfile -t COMPREPLY < <(compgen -W 'code' -- "$current")
+        return
+        ;;
+    --append | --at | --memory | -m | --code-cache | --cpus | -c | --timeout | -t | --debug-exit)
         return
         ;;
     esac

@@ -11,6 +11,7 @@
 #include "cli/choose_engine.h"
 #include "cli/command.h"
 #include "cli/crash_report.h"
+#include "cli/engine_arguments.h"
 #include "cli/outcome_report.h"
 #include "cli/run_options.h"
 #include "cli/watch.h"
@@ -176,8 +177,14 @@ static int run_machine(const struct run_options *options, const struct engine_op
 {
     struct error error;
     struct machine *machine;
+    char arguments[ENGINE_ARGUMENTS_MAX];
+    if (engine_arguments_compose(options, engine->name, arguments, sizeof(arguments), &error) !=
+        0) {
+        print_problem(error.text);
+        return EXIT_CODE_USAGE;
+    }
     struct machine_options machine_options = {.engine = engine,
-                                              .engine_arguments = options->engine_arguments,
+                                              .engine_arguments = arguments,
                                               .memory_bytes = options->memory_bytes,
                                               .vcpu_count = options->vcpu_count,
                                               .debug_exit_port = options->debug_exit_port,

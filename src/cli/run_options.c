@@ -5,6 +5,7 @@
 
 #include "base/parse.h"
 #include "boot/layout.h"
+#include "cli/engine_arguments.h"
 #include "vm/engine.h"
 #include "vm/vm.h"
 
@@ -94,6 +95,30 @@ static int set_engine(void *target, const char *value, struct error *error)
         }
     }
     return unknown_engine(options->engine, error);
+}
+
+static int set_code_cache(void *target, const char *value, struct error *error)
+{
+    uint64_t bytes;
+    ((struct run_options *)target)->code_cache = value;
+    return parse_size(value, &bytes, error); /* how large it may be the engine knows */
+}
+
+static int set_perf_map(void *target, const char *value, struct error *error)
+{
+    (void)value;
+    (void)error;
+    ((struct run_options *)target)->perf_map = true;
+    return 0;
+}
+
+static int set_trace(void *target, const char *value, struct error *error)
+{
+    if (strcmp(value, "code") != 0) {
+        return error_set(error, EINVAL, "'%s' can't be traced; what can is: code", value);
+    }
+    ((struct run_options *)target)->trace_code = true;
+    return 0;
 }
 
 static int set_console(void *target, const char *value, struct error *error)
@@ -194,9 +219,14 @@ const struct option run_option_table[] = {
      "what runs the guest's CPUs: auto (default), kvm, soft;\n"
      "settings may follow: NAME,key=value,...",
      set_engine},
+    {"code-cache", 0, "SIZE", "how much translated code soft keeps: 1M to 1G (default 64M)",
+     set_code_cache},
     {"console", 0, "WHERE", "stdio (default), none, pty, file:PATH", set_console},
     {"timeout", 't', "SECONDS", "end the run after so long", set_timeout},
     {"stats", 's', NULL, "at the end, print what the guest's exits cost", set_stats},
+    {"trace", 0, "WHAT", "code: on stderr, what soft makes of each block of the guest's code",
+     set_trace},
+    {"perf-map", 0, NULL, "name the guest's code for perf, in /tmp/perf-PID.map", set_perf_map},
     {"debug-exit", 0, "PORT", "the port that ends the run with a code (default 0xf4)",
      set_debug_exit},
     {"test-device", 0, NULL, "add the device that exams such as kvm-unit-tests need",
@@ -220,6 +250,14 @@ static int check(const struct run_options *options, struct error *error)
     }
     if (options->flat != NULL && (options->initrd_count != 0 || options->command_line != NULL)) {
         return error_set(error, EINVAL, "a flat image takes no --initrd and no --append");
+    }
+    const char *option = engine_arguments_option(options);
+    if (option != NULL && strcmp(options->engine, "auto") != 0 &&
+        strcmp(options->engine, ENGINE_WITH_CODE) != 0) {
+        return error_set(error, EINVAL,
+                         "%s is for the engine " ENGINE_WITH_CODE ", which translates code; "
+                         "%s does not",
+                         option, options->engine);
     }
     return 0;
 }

@@ -15,6 +15,9 @@
 
 #define ENGINE_NAME_MAX 16
 
+/* The engine that --code-cache, --perf-map and --trace are for: the one that translates code. */
+#define ENGINE_WITH_CODE "soft"
+
 struct run_options {
     const char *kernel; /* NULL with flat */
     const char *flat;   /* NULL with kernel */
@@ -30,6 +33,9 @@ struct run_options {
     unsigned int vcpu_count;
     char engine[ENGINE_NAME_MAX]; /* "auto", or a name in the engine table */
     const char *engine_arguments; /* "key=value,…", or NULL */
+    const char *code_cache;       /* a valid size, as typed; NULL: not given */
+    bool perf_map;
+    bool trace_code;
     uint16_t debug_exit_port;
     bool has_test_device;
     const char *console;
