@@ -170,6 +170,15 @@ static uint64_t script_instructions(const struct engine_vcpu *vcpu)
     return vcpu->position * 1000u;
 }
 
+static unsigned int script_statistics(const struct engine_vcpu *vcpu,
+                                      struct engine_counter *counters, unsigned int max)
+{
+    CHECK_EQUAL(max, ENGINE_COUNTERS_MAX);
+    counters[0] = (struct engine_counter){
+        .name = "steps played", .unit = ENGINE_COUNT, .value = vcpu->position};
+    return 1;
+}
+
 #define SCRIPT_ENGINE(interrupt_changed_fn)                                                        \
     {                                                                                              \
         .name = "script", .summary = "plays what a test wrote down", .probe = script_probe,        \
@@ -178,7 +187,7 @@ static uint64_t script_instructions(const struct engine_vcpu *vcpu)
         .vcpu_create = script_vcpu_create, .vcpu_destroy = script_vcpu_destroy, .run = script_run, \
         .kick = script_kick, .interrupt_changed = interrupt_changed_fn, .nmi = script_nmi,         \
         .get_state = script_get_state, .set_state = script_set_state,                              \
-        .instructions = script_instructions,                                                       \
+        .instructions = script_instructions, .statistics = script_statistics,                      \
     }
 
 const struct engine_ops script_engine = SCRIPT_ENGINE(NULL);

@@ -51,9 +51,9 @@ struct engine_vcpu_options {
 #define ENGINE_RUNS_NOTHING              (1u << 2) /* null: run returns EXIT_HLT at once */
 #define ENGINE_HAS_PIT                   (1u << 3) /* the 8254 and port 0x61 live there too */
 
-/* How a counter reads; `of` is used where two numbers make one. */
+/* How a counter reads. The last three are left out when `of` is 0. */
 enum engine_counter_unit {
-    ENGINE_COUNT,
+    ENGINE_COUNT, /* this and the next two with their share of `of`, if that is not 0 */
     ENGINE_BYTES,
     ENGINE_NANOSECONDS,
     ENGINE_PERCENT,          /* value of `of` */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/threads.h"
@@ -134,6 +135,24 @@ static int serve_requests(struct vcpu *vcpu)
     return code;
 }
 
+/* Statistics */
+
+/* Copies what the engine has counted to where others may read it. */
+static void note_counters(struct vcpu *vcpu)
+{
+    const struct engine_ops *engine = engine_of(vcpu);
+    atomic_store_explicit(&vcpu->counters_wanted, false, memory_order_relaxed);
+    if (engine->statistics == NULL) {
+        return;
+    }
+    struct engine_counters now;
+    now.count = engine->statistics(vcpu->engine_vcpu, now.each, ENGINE_COUNTERS_MAX);
+    pthread_mutex_lock(&vcpu->vm->lock);
+    vcpu->counters.count = now.count;
+    memcpy(vcpu->counters.each, now.each, now.count * sizeof(now.each[0]));
+    pthread_mutex_unlock(&vcpu->vm->lock);
+}
+
 /* Waiting */
 
 /*
@@ -241,6 +260,9 @@ static int run_once(struct vcpu *vcpu)
     uint64_t entered = clock_now_ns();
     int code = engine->run(vcpu->engine_vcpu, &vcpu->exit, &vcpu->error);
     uint64_t left = clock_now_ns();
+    if (atomic_load_explicit(&vcpu->counters_wanted, memory_order_relaxed)) {
+        note_counters(vcpu); /* before the run is counted, which is what is waited for */
+    }
     exit_stats_count_run(vcpu->stats, left - entered);
     if (engine->instructions != NULL) {
         atomic_store_explicit(&vcpu->instructions, engine->instructions(vcpu->engine_vcpu),
@@ -256,6 +278,7 @@ static int run_once(struct vcpu *vcpu)
     enum exit_reason reason = vcpu->exit.reason;
     struct exit_account account = {0, NULL};
     if (reason == EXIT_HLT) {
+        note_counters(vcpu); /* nobody can ask while it sleeps */
         code = wait_in_halt(vcpu);
     } else {
         account = vcpu_serve_exit(vcpu);
@@ -328,6 +351,7 @@ static void withdraw_engine_vcpu(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct engine_vcpu *engine_vcpu = vcpu->engine_vcpu;
+    note_counters(vcpu);
     pthread_mutex_lock(&vm->lock);
     vcpu->engine_vcpu = NULL;
     pthread_mutex_unlock(&vm->lock);

@@ -253,6 +253,7 @@ void vm_update_stats(struct vm *vm)
     const struct timespec pause = {.tv_nsec = STATS_POLL_NS};
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         runs[i] = exit_stats_runs(vm->vcpus[i].stats);
+        atomic_store(&vm->vcpus[i].counters_wanted, true);
         if (!kick_for_stats(&vm->vcpus[i])) {
             runs[i] = UINT64_MAX; /* nothing to wait for */
         }
@@ -265,6 +266,19 @@ void vm_update_stats(struct vm *vm)
     }
 }
 
+static void print_counters(struct vm *vm, FILE *out)
+{
+    struct engine_counters sum = {.count = 0};
+    char title[64];
+    pthread_mutex_lock(&vm->lock);
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        engine_counters_add(&sum, &vm->vcpus[i].counters);
+    }
+    pthread_mutex_unlock(&vm->lock);
+    snprintf(title, sizeof(title), "engine %s:", vm->engine->name);
+    engine_counters_print(&sum, title, out);
+}
+
 void vm_print_stats(struct vm *vm, FILE *out)
 {
     const struct exit_stats *each[VM_VCPUS_MAX];
@@ -272,6 +286,7 @@ void vm_print_stats(struct vm *vm, FILE *out)
         each[i] = vm->vcpus[i].stats;
     }
     exit_stats_print(each, vm->vcpu_count, out);
+    print_counters(vm, out);
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         unsigned long long instructions =
             atomic_load_explicit(&vm->vcpus[i].instructions, memory_order_relaxed);

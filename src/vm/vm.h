@@ -22,6 +22,7 @@
 #include "base/event_count.h"
 #include "vm/bus.h"
 #include "vm/engine.h"
+#include "vm/engine_counters.h"
 #include "vm/outcome.h"
 #include "vm/timer.h"
 
@@ -78,6 +79,9 @@ struct vcpu {
     struct x86_state final;
     bool final_known;           /* false when the engine could not tell, or it never ran */
     atomic_ullong instructions; /* engine_ops.instructions, as of its last exit; any thread */
+    /* engine_ops.statistics, under vm->lock: as of its last halt, its end, or when asked for. */
+    struct engine_counters counters;
+    atomic_bool counters_wanted; /* at its next exit; set by any thread, cleared by its own */
 };
 
 #define VCPU_REQUEST_STOP 1u
@@ -150,7 +154,8 @@ struct timer_host *vm_timer_host(struct vm *vm);
  */
 void vm_update_stats(struct vm *vm);
 
-/* Prints the table of exits over all vCPUs; may be called while the VM runs. */
+/* Prints the table of exits and the engine's counters over all vCPUs; may be called while the VM
+ * runs. */
 void vm_print_stats(struct vm *vm, FILE *out);
 
 #endif

@@ -11,6 +11,7 @@
 #include "engines/soft/run.h"
 #include "engines/soft/soft.h"
 #include "engines/soft/state.h"
+#include "engines/soft/statistics.h"
 #include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
 
@@ -206,9 +207,23 @@ static int set_state(struct engine_vcpu *vcpu, unsigned int groups, const struct
     return soft_set_state(&vcpu->cpu, groups, state, error);
 }
 
+/* Translated code counts only when asked to; the interpreter's part alone would mislead. */
 static uint64_t instructions(const struct engine_vcpu *vcpu)
 {
-    return vcpu->cpu.instructions;
+    const struct soft_cpu *cpu = &vcpu->cpu;
+    bool are_all = cpu->vm->options.count || cpu->statistics.blocks_translated == 0;
+    return are_all ? cpu->instructions : 0;
+}
+
+static unsigned int statistics(const struct engine_vcpu *vcpu, struct engine_counter *counters,
+                               unsigned int max)
+{
+    const struct soft_cpu *cpu = &vcpu->cpu;
+    struct soft_block_statistics blocks;
+    soft_block_cache_statistics(cpu->blocks, &blocks);
+    struct soft_statistics_source source = {
+        .blocks = &blocks, .translator = &cpu->statistics, .instructions = instructions(vcpu)};
+    return soft_statistics_rows(&source, counters, max);
 }
 
 static uint64_t tsc_offset(const struct engine_vcpu *vcpu)
@@ -233,5 +248,6 @@ const struct engine_ops soft_engine = {
     .get_state = get_state,
     .set_state = set_state,
     .instructions = instructions,
+    .statistics = statistics,
     .tsc_offset = tsc_offset,
 };

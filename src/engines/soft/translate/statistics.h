@@ -25,6 +25,7 @@ struct translate_statistics {
 
     /* --- how control flows --- */
     uint64_t links_made, links_unmade;
+    uint64_t blocks_run;             /* entered, from wherever; with count */
     uint64_t translated_entries;     /* from C into translated code */
     uint64_t dispatches;             /* the run loop looked for the block at RIP */
     uint64_t dispatch_hits;          /* … and found it in the jump cache */
