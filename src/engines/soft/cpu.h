@@ -83,6 +83,8 @@ struct soft_tlb;
 struct soft_block_cache;
 struct soft_op;
 struct soft_vm;
+struct soft_undo;
+struct lockstep;
 struct soft_fpu;
 
 /* An MMIO access that the instruction in progress has already made; see memory.h. */
@@ -120,6 +122,8 @@ struct soft_cpu {
     uint64_t code_generation[2];
     bool upper_code_not_global; /* the TLB may have a page of code there that is not global */
     struct soft_op *link_from;  /* the direct branch that left its block for want of a link */
+    struct soft_undo *undo;     /* where stores are noted while a run is to be taken back */
+    struct lockstep *lockstep;  /* check=lockstep, else NULL */
 
     /* --- system state --- */
     struct x86_segment segment[X86_SEGMENT_ALL_COUNT];

@@ -14,6 +14,7 @@
 #include "engines/soft/statistics.h"
 #include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/translate/lockstep.h"
 
 struct engine_vm {
     struct soft_vm soft;
@@ -47,6 +48,12 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
     int status = soft_options_parse(options->arguments, &settings, error);
     if (status != 0) {
         return status;
+    }
+    if (settings.check_lockstep && options->vcpu_count > 1) {
+        return error_set(error, EINVAL,
+                         "--engine soft,check=lockstep runs each block twice and so takes one "
+                         "virtual CPU, not %u; add --cpus 1",
+                         options->vcpu_count);
     }
     struct engine_vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL) {
@@ -101,6 +108,7 @@ static void vcpu_destroy(struct engine_vcpu *vcpu)
     atomic_store(&cpu->vm->cpus[cpu->index], NULL);
     pthread_mutex_unlock(&cpu->vm->cpus_lock);
     pthread_mutex_unlock(&cpu->vm->exclusive_lock);
+    lockstep_destroy(cpu->lockstep);
     native_fault_leave(vcpu->faults);
     soft_fpu_destroy(cpu->fpu);
     soft_block_cache_destroy(cpu);
@@ -124,6 +132,9 @@ static int create_parts(struct engine_vcpu *vcpu, struct error *error)
     int status = soft_tlb_create(cpu);
     if (status == 0) {
         status = soft_block_cache_create(cpu);
+    }
+    if (status == 0 && cpu->vm->options.check_lockstep) {
+        status = lockstep_create(cpu, &cpu->lockstep);
     }
     if (status != 0) {
         return error_set_errno(error, status, "no memory for vCPU %u's caches", cpu->index);

@@ -7,6 +7,7 @@
 #include "engines/soft/exclusive.h"
 #include "engines/soft/fast_memory.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/undo.h"
 
 enum soft_regime soft_current_regime(const struct soft_cpu *cpu)
 {
@@ -28,6 +29,14 @@ static uint64_t page_rest(uint64_t linear)
     return SOFT_PAGE_SIZE - (linear & SOFT_PAGE_MASK);
 }
 
+/* Before every store to RAM: a run that will be taken back says what it changes. */
+static inline void note_store(struct soft_cpu *cpu, void *host, uint64_t linear, unsigned int size)
+{
+    if (__builtin_expect(cpu->undo != NULL, 0)) {
+        soft_undo_note(cpu, host, linear, size);
+    }
+}
+
 /* --- one access within a page --- */
 
 static uint64_t read_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
@@ -47,12 +56,13 @@ static uint64_t read_within(struct soft_cpu *cpu, enum soft_regime regime, uint6
 
 /* Stores to a page that was translated the slow way, and sees whether it hit code. */
 static void store_translated(struct soft_cpu *cpu, const struct soft_translation *at,
-                             uint64_t value, unsigned int size)
+                             uint64_t linear, uint64_t value, unsigned int size)
 {
     if (at->host == NULL || at->read_only) {
         soft_mmio_write(cpu, at->physical, value, size);
         return;
     }
+    note_store(cpu, at->host, linear, size);
     soft_host_store(at->host, value, size);
     if (soft_code_stored(cpu, at->physical, size)) {
         cpu->code_changed = true;
@@ -80,6 +90,7 @@ static void write_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t
     const struct soft_tlb_entry *entry = &cpu->tlbs[regime]->entry[soft_tlb_index(linear)];
     uint64_t offset = linear - __atomic_load_n(&entry->write_tag, __ATOMIC_RELAXED);
     if (offset <= SOFT_PAGE_SIZE - size) {
+        note_store(cpu, entry->host + offset, linear, size);
         soft_host_store(entry->host + offset, value, size);
         if (!soft_tlb_still_writable(entry, linear)) {
             store_raced(cpu, regime, linear, size);
@@ -87,7 +98,7 @@ static void write_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t
         return;
     }
     struct soft_translation at = soft_translate(cpu, regime, linear, SOFT_WRITE);
-    store_translated(cpu, &at, value, size);
+    store_translated(cpu, &at, linear, value, size);
 }
 
 /* --- any alignment --- */
@@ -281,11 +292,13 @@ static void rmw_begin_in(struct soft_cpu *cpu, enum soft_regime regime, struct s
         uint64_t offset = linear - __atomic_load_n(&entry->write_tag, __ATOMIC_RELAXED);
         if (offset < SOFT_PAGE_SIZE) {
             rmw->host = entry->host + offset;
+            note_store(cpu, rmw->host, linear, size);
             return;
         }
         struct soft_translation at = soft_translate(cpu, regime, linear, SOFT_WRITE);
         if (at.host != NULL && !at.read_only) {
             rmw->host = at.host;
+            note_store(cpu, rmw->host, linear, size);
             return;
         }
     } else {
@@ -331,6 +344,7 @@ uint8_t soft_system_update(struct soft_cpu *cpu, uint64_t linear, uint8_t clear,
         soft_system_write(cpu, linear, (uint8_t)((before & ~clear) | set), 1);
         return before;
     }
+    note_store(cpu, at.host, linear, 1);
     uint8_t before = __atomic_load_n(at.host, __ATOMIC_RELAXED);
     uint8_t after;
     do {
@@ -353,6 +367,9 @@ uint8_t *soft_chunk(struct soft_cpu *cpu, uint64_t linear, enum soft_access acce
     if (soft_debug_armed(cpu)) {
         soft_translate(cpu, soft_current_regime(cpu), linear, access);
         return NULL; /* each access is to be looked at */
+    }
+    if (write && cpu->undo != NULL) {
+        return NULL; /* each store is to be noted */
     }
     const struct soft_tlb_entry *entry = &cpu->tlb->entry[soft_tlb_index(linear)];
     for (int attempt = 0; attempt < 2; attempt++) {

@@ -8,6 +8,7 @@
 #include "engines/soft/block.h"
 #include "engines/soft/code.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/undo.h"
 #include "vm/guestmem.h"
 #include "x86/paging.h"
 
@@ -140,8 +141,12 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
  */
 static void *table_entry(void *context, uint64_t physical)
 {
-    const struct soft_cpu *cpu = context;
-    return guestmem_pointer(cpu->vm->memory, gpa(physical), 4);
+    struct soft_cpu *cpu = context;
+    void *entry = guestmem_pointer(cpu->vm->memory, gpa(physical), 4);
+    if (cpu->undo != NULL && entry != NULL) {
+        soft_undo_note_walk(cpu, entry);
+    }
+    return entry;
 }
 
 static void paging_context(struct soft_cpu *cpu, enum soft_regime regime,

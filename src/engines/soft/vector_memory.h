@@ -55,7 +55,7 @@ static inline struct soft_direct_write soft_direct_write_begin(const struct soft
                                                                unsigned int size)
 {
     struct soft_direct_write write = {NULL, 0, NULL};
-    if (soft_direct_possible(cpu)) {
+    if (soft_direct_possible(cpu) && cpu->undo == NULL) { /* undo.h: else noted by memory.h */
         write.linear = soft_direct_linear(cpu, in);
         write.host = soft_tlb_write(cpu, write.linear, size, &write.entry);
     }
