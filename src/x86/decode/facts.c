@@ -1,3 +1,6 @@
+/*
+ * From a row of facts_table.c and the fields of one instruction to its facts.
+ */
 #include "x86/decode/facts.h"
 
 #include "x86/decode/facts_table.h"
@@ -285,69 +288,70 @@ static void set_unknown(struct x86_facts *facts)
                                 .flags_changed = (uint16_t)X86_FLAGS_ARITHMETIC};
 }
 
-static void special_facts(const struct x86_instruction *in, const struct x86_facts_row *row,
-                          enum x86_decode_mode mode, struct x86_facts *facts)
+static void form_facts(const struct x86_instruction *in, const struct x86_facts_row *row,
+                       enum x86_decode_mode mode, struct x86_facts *facts)
 {
-    switch ((enum x86_facts_special)row->special) {
-    case SPECIAL_NONE:
+    switch ((enum x86_facts_form)row->form) {
+    case FORM_UNKNOWN:
+    case FORM_PLAIN:
         break;
-    case SPECIAL_DIRECTION:
+    case FORM_DIRECTION:
         touch_direction(in, facts, row->first);
         break;
-    case SPECIAL_TEST:
+    case FORM_TEST:
         touch_test(in, facts);
         break;
-    case SPECIAL_EXCHANGE:
+    case FORM_EXCHANGE:
         touch_exchange(in, facts);
         break;
-    case SPECIAL_OPCODE:
+    case FORM_OPCODE:
         touch_opcode(in, facts, row->first);
         break;
-    case SPECIAL_SHIFT:
+    case FORM_SHIFT:
         shift_flags(in, facts);
         break;
-    case SPECIAL_ROTATE:
+    case FORM_ROTATE:
         rotate_flags(in, facts);
         break;
-    case SPECIAL_SHIFT_DOUBLE:
+    case FORM_SHIFT_DOUBLE:
         shift_double_flags(in, facts);
         break;
-    case SPECIAL_BIT:
+    case FORM_BIT:
         touch_reg(in, facts, in->immediate_size == 0 ? ACCESS_READ : 0);
         break;
-    case SPECIAL_MULTIPLY:
+    case FORM_MULTIPLY:
         touch_wide(in, facts, ACCESS_WRITE);
         break;
-    case SPECIAL_DIVIDE:
+    case FORM_DIVIDE:
         touch_wide(in, facts, ACCESS_BOTH);
         break;
-    case SPECIAL_SIGN:
+    case FORM_SIGN:
         touch(facts, X86_RDX, in->operand_size, ACCESS_WRITE);
         break;
-    case SPECIAL_MOVBE:
+    case FORM_MOVBE:
         touch_reg(in, facts, in->opcode == 0xf0 ? ACCESS_WRITE : ACCESS_READ);
         break;
-    case SPECIAL_CONDITION:
+    case FORM_CONDITION:
         facts->flags_read = condition_flags[in->condition >> 1];
         break;
-    case SPECIAL_STRING:
+    case FORM_STRING:
         touch_string(in, facts);
         break;
-    case SPECIAL_PORT:
+    case FORM_PORT:
         facts->reads |= in->immediate_size == 0 ? BIT(X86_RDX) : 0;
         break;
-    case SPECIAL_POPA:
+    case FORM_POPA:
         facts->reads |= in->operand_size == 2 ? facts->writes : 0;
         break;
-    case SPECIAL_ONLY_64:
+    case FORM_ONLY_64:
         if (mode != X86_DECODE_64) {
             set_unknown(facts);
         }
         break;
-    case SPECIAL_X87:
+    case FORM_X87:
         x87_facts(in, facts);
         break;
-    case SPECIAL_VECTOR:
+    case FORM_VECTOR:
         vector_facts(in, facts);
         break;
     }
@@ -358,7 +362,7 @@ void x86_instruction_facts(const struct x86_instruction *in, enum x86_decode_mod
 {
     const struct x86_facts_row *row = &x86_facts_rows[in->operation];
 
-    if (!row->known) {
+    if (row->form == FORM_UNKNOWN) {
         set_unknown(facts);
         return;
     }
@@ -383,5 +387,5 @@ void x86_instruction_facts(const struct x86_instruction *in, enum x86_decode_mod
     if (row->accumulator != 0) {
         touch(facts, X86_RAX, in->operand_size, row->accumulator);
     }
-    special_facts(in, row, mode, facts);
+    form_facts(in, row, mode, facts);
 }
