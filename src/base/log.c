@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -40,6 +41,34 @@ static void write_line(enum log_level level, const char *tag, const char *format
     /* Nothing useful can be done when stderr itself fails. */
     if (write(STDERR_FILENO, line, used) < 0) {
         return;
+    }
+}
+
+static bool write_all(const char *bytes, size_t count)
+{
+    while (count != 0) {
+        ssize_t written = write(STDERR_FILENO, bytes, count);
+        if (written < 0 && errno != EINTR) {
+            return false;
+        }
+        bytes += written > 0 ? written : 0;
+        count -= written > 0 ? (size_t)written : 0;
+    }
+    return true;
+}
+
+void log_text(const char *lines)
+{
+    bool raw = atomic_load_explicit(&raw_terminal, memory_order_relaxed);
+    bool good = true;
+    while (*lines != '\0' && good) {
+        size_t length = raw ? strcspn(lines, "\n") : strlen(lines);
+        good = write_all(lines, length);
+        lines += length;
+        if (good && *lines == '\n') {
+            good = write_all("\r\n", 2);
+            lines++;
+        }
     }
 }
 

@@ -21,6 +21,9 @@ void log_set_level(enum log_level level);
  */
 void log_set_raw_terminal(bool raw);
 
+/* Writes lines as they are, each ending in a newline, whatever the level: what was asked for. */
+void log_text(const char *lines);
+
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));

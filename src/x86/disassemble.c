@@ -4,9 +4,11 @@
 
 #include <Zydis/Zydis.h>
 #include <dlfcn.h>
+#include <stdlib.h>
 
 /* What is used of the library, by the types of its own headers. */
-struct library {
+struct disassembler {
+    void *handle;
     __typeof__(&ZydisGetVersion) get_version;
     __typeof__(&ZydisDecoderInit) decoder_init;
     __typeof__(&ZydisDecoderDecodeFull) decode_full;
@@ -29,7 +31,7 @@ static bool is_our_version(ZyanU64 version)
            ZYDIS_VERSION_MINOR(version) == ZYDIS_VERSION_MINOR(ZYDIS_VERSION);
 }
 
-static bool find_all(void *handle, struct library *library)
+static bool find_all(void *handle, struct disassembler *library)
 {
     return find(handle, "ZydisGetVersion", &library->get_version) &&
            is_our_version(library->get_version()) &&
@@ -39,25 +41,43 @@ static bool find_all(void *handle, struct library *library)
            find(handle, "ZydisFormatterFormatInstruction", &library->format_instruction);
 }
 
-/* The handle to close, or NULL. */
-static void *load(struct library *library)
+/* False if there is none; else its handle is to be closed. */
+static bool load(struct disassembler *library)
 {
     static const char *const names[] = {"libZydis.so.4.0", "libZydis.so.4"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        void *handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (handle != NULL && find_all(handle, library)) {
-            return handle;
+        library->handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (library->handle != NULL && find_all(library->handle, library)) {
+            return true;
         }
-        if (handle != NULL) {
-            dlclose(handle);
+        if (library->handle != NULL) {
+            dlclose(library->handle);
         }
     }
-    return NULL;
+    return false;
 }
 
-bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, size_t n,
-                 char *text, size_t size)
+struct disassembler *disassembler_open(void)
+{
+    struct disassembler *disassembler = malloc(sizeof(*disassembler));
+    if (disassembler != NULL && !load(disassembler)) {
+        free(disassembler);
+        return NULL;
+    }
+    return disassembler;
+}
+
+void disassembler_close(struct disassembler *disassembler)
+{
+    if (disassembler != NULL) {
+        dlclose(disassembler->handle);
+        free(disassembler);
+    }
+}
+
+size_t disassembler_write(const struct disassembler *disassembler, enum x86_decode_mode mode,
+                          uint64_t rip, const uint8_t *bytes, size_t n, char *text, size_t size)
 {
     static const struct {
         ZydisMachineMode mode;
@@ -72,24 +92,35 @@ bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, 
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     ZydisFormatter formatter;
 
-    struct library library;
-    void *handle = load(&library);
-
     text[0] = '\0';
-    if (handle == NULL) {
-        return false;
+    if (disassembler == NULL) {
+        return 0;
     }
-    bool done = ZYAN_SUCCESS(library.decoder_init(&decoder, modes[mode].mode, modes[mode].width)) &&
-                ZYAN_SUCCESS(library.decode_full(&decoder, bytes, n, &instruction, operands)) &&
-                ZYAN_SUCCESS(library.formatter_init(&formatter, ZYDIS_FORMATTER_STYLE_INTEL)) &&
-                ZYAN_SUCCESS(library.format_instruction(&formatter, &instruction, operands,
-                                                        instruction.operand_count_visible, text,
-                                                        size, rip, NULL));
-    dlclose(handle);
+    bool done =
+        ZYAN_SUCCESS(disassembler->decoder_init(&decoder, modes[mode].mode, modes[mode].width)) &&
+        ZYAN_SUCCESS(disassembler->decode_full(&decoder, bytes, n, &instruction, operands)) &&
+        ZYAN_SUCCESS(disassembler->formatter_init(&formatter, ZYDIS_FORMATTER_STYLE_INTEL)) &&
+        ZYAN_SUCCESS(disassembler->format_instruction(&formatter, &instruction, operands,
+                                                      instruction.operand_count_visible, text, size,
+                                                      rip, NULL));
     if (!done) {
         text[0] = '\0';
     }
-    return done;
+    return done ? instruction.length : 0;
+}
+
+bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, size_t n,
+                 char *text, size_t size)
+{
+    struct disassembler library;
+
+    text[0] = '\0';
+    if (!load(&library)) {
+        return false;
+    }
+    size_t length = disassembler_write(&library, mode, rip, bytes, n, text, size);
+    dlclose(library.handle);
+    return length != 0;
 }
 
 #else
@@ -97,9 +128,25 @@ bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, 
 bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, size_t n,
                  char *text, size_t size)
 {
-    (void)mode, (void)rip, (void)bytes, (void)n, (void)size;
+    return disassembler_write(NULL, mode, rip, bytes, n, text, size) != 0;
+}
+
+struct disassembler *disassembler_open(void)
+{
+    return NULL;
+}
+
+void disassembler_close(struct disassembler *disassembler)
+{
+    (void)disassembler;
+}
+
+size_t disassembler_write(const struct disassembler *disassembler, enum x86_decode_mode mode,
+                          uint64_t rip, const uint8_t *bytes, size_t n, char *text, size_t size)
+{
+    (void)disassembler, (void)mode, (void)rip, (void)bytes, (void)n, (void)size;
     text[0] = '\0';
-    return false;
+    return 0;
 }
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * Instructions as text, for people: crash reports, traces, messages of tests.
  *
- * Purpose: Zydis writes the text, where it is installed; it is loaded for the call, so that the
- *          program runs without it.
- * Owner:   no state. Thread: any; slow, never for a hot path.
+ * Purpose: Zydis writes the text, where it is installed; it is loaded for the call, or by whoever
+ *          wants much text, so that the program runs without it.
+ * Owner:   whoever opened a disassembler; one-off calls have no state.
+ * Thread:  any; slow, never for a hot path.
  */
 #ifndef TRAPEZE_X86_DISASSEMBLE_H
 #define TRAPEZE_X86_DISASSEMBLE_H
@@ -26,5 +27,18 @@
  */
 bool disassemble(enum x86_decode_mode mode, uint64_t rip, const uint8_t *bytes, size_t n,
                  char *text, size_t size);
+
+/* The loaded library, for text in bulk: constant, so that threads may share it. */
+struct disassembler;
+
+struct disassembler *disassembler_open(void);               /* NULL if there is none */
+void disassembler_close(struct disassembler *disassembler); /* NULL is allowed */
+
+/*
+ * As above. Returns the length of the instruction, or 0 with an empty text; NULL for disassembler
+ * is one to which nothing is an instruction.
+ */
+size_t disassembler_write(const struct disassembler *disassembler, enum x86_decode_mode mode,
+                          uint64_t rip, const uint8_t *bytes, size_t n, char *text, size_t size);
 
 #endif

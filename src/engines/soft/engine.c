@@ -15,6 +15,8 @@
 #include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/lockstep.h"
+#include "engines/soft/translate/perf_map.h"
+#include "engines/soft/translate/trace.h"
 
 struct engine_vm {
     struct soft_vm soft;
@@ -35,6 +37,8 @@ static void vm_destroy(struct engine_vm *vm)
     guestmem_set_listener(vm->soft.memory, NULL, NULL);
     soft_code_destroy(&vm->soft);
     thunk_cache_destroy(vm->soft.thunks);
+    code_trace_destroy(vm->soft.code_trace);
+    perf_map_destroy(vm->soft.perf_map);
     pthread_mutex_destroy(&vm->soft.cpus_lock);
     pthread_mutex_destroy(&vm->soft.code_marks_lock);
     pthread_mutex_destroy(&vm->soft.exclusive_lock);
@@ -74,6 +78,12 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
     if (status != 0) {
         vm_destroy(vm);
         return status;
+    }
+    if (settings.perf_map) {
+        vm->soft.perf_map = perf_map_create(PERF_MAP_DIRECTORY);
+    }
+    if (settings.trace_code) {
+        vm->soft.code_trace = code_trace_create(NULL);
     }
     guestmem_set_listener(options->memory, soft_code_external, &vm->soft);
     *out = vm;

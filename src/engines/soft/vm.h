@@ -17,6 +17,8 @@
 #define SOFT_VCPUS_MAX     64
 #define SOFT_PHYSICAL_BITS 40
 
+struct perf_map;
+struct code_trace;
 struct thunk_cache; /* thunk.h: native code for vector instructions */
 
 struct soft_vm {
@@ -39,6 +41,9 @@ struct soft_vm {
     bool has_membarrier;
 
     struct thunk_cache *thunks;
+
+    struct perf_map *perf_map;     /* translate/perf_map.h; NULL: not wanted, or not to be had */
+    struct code_trace *code_trace; /* translate/trace.h; likewise */
 };
 
 #endif
