@@ -1,6 +1,7 @@
-/* Registers and flags of an instruction: by hand-written expectations, and against Zydis. */
+/* Registers and flags of an instruction: by hand, against the host's processor, against Zydis. */
 #include "x86/decode/facts.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +10,11 @@
 #endif
 
 #include "check.h"
+#include "soft_native.h"
 #include "x86/registers.h"
 
 #define RANDOM_CASES    1200000
+#define HOST_CASES      400000
 #define DIFFERENCES_MAX 20
 
 #define BIT(number) (1u << (number))
@@ -86,22 +89,23 @@ static void test_registers(void)
         {X86_DECODE_64, "04 01", RAX, RAX, 0, ALL, ALL},                   /* add al, 1 */
         {X86_DECODE_64, "83 39 01", RCX, 0, 0, ALL, ALL},                  /* cmp dword [rcx], 1 */
         {X86_DECODE_64, "0f a4 c1 01", RAX | RCX, RCX, 0, ALL, ALL},       /* shld ecx, eax, 1 */
-        {X86_DECODE_64, "0f ba e1 03", RCX, 0, 0, ALL & ~X86_FLAGS_ZF,
-         ALL & ~X86_FLAGS_ZF},                                             /* bt ecx, 3 */
-        {X86_DECODE_64, "f7 e1", RAX | RCX, RAX | RDX, 0, ALL, ALL},       /* mul ecx */
-        {X86_DECODE_64, "f6 e1", RAX | RCX, RAX, 0, ALL, ALL},             /* mul cl */
-        {X86_DECODE_64, "f7 f1", RAX | RCX | RDX, RAX | RDX, 0, ALL, ALL}, /* div ecx */
-        {X86_DECODE_64, "99", RAX, RDX, 0, 0, 0},                          /* cdq */
-        {X86_DECODE_64, "66 99", RAX | RDX, RDX, 0, 0, 0},                 /* cwd */
-        {X86_DECODE_64, "0f 44 c1", RAX | RCX, RAX, X86_FLAGS_ZF, 0, 0},   /* cmovz eax, ecx */
-        {X86_DECODE_64, "0f 94 c1", RCX, RCX, X86_FLAGS_ZF, 0, 0},         /* setz cl */
-        {X86_DECODE_64, "0f 94 01", RCX, 0, X86_FLAGS_ZF, 0, 0},           /* setz [rcx] */
-        {X86_DECODE_64, "50", RAX | RSP, RSP, 0, 0, 0},                    /* push rax */
-        {X86_DECODE_64, "6a 01", RSP, RSP, 0, 0, 0},                       /* push 1 */
-        {X86_DECODE_64, "59", RSP, RSP | RCX, 0, 0, 0},                    /* pop rcx */
-        {X86_DECODE_32, "61", RSP, 0xff, 0, 0, 0},                         /* popad */
-        {X86_DECODE_16, "61", 0xff, 0xff, 0, 0, 0},                        /* popa */
-        {X86_DECODE_64, "c4 e2 f3 f6 c3", RDX | RBX, RAX | RCX, 0, 0, 0},  /* mulx rax, rcx, rbx */
+        {X86_DECODE_64, "0f ba e1 03", RCX, 0, 0, X86_FLAGS_CF,
+         ALL & ~X86_FLAGS_ZF}, /* bt ecx, 3 */
+        {X86_DECODE_64, "f7 e1", RAX | RCX, RAX | RDX, 0, X86_FLAGS_CF | X86_FLAGS_OF,
+         ALL},                                                                         /* mul ecx */
+        {X86_DECODE_64, "f6 e1", RAX | RCX, RAX, 0, X86_FLAGS_CF | X86_FLAGS_OF, ALL}, /* mul cl */
+        {X86_DECODE_64, "f7 f1", RAX | RCX | RDX, RAX | RDX, 0, 0, ALL},               /* div ecx */
+        {X86_DECODE_64, "99", RAX, RDX, 0, 0, 0},                                      /* cdq */
+        {X86_DECODE_64, "66 99", RAX | RDX, RDX, 0, 0, 0},                             /* cwd */
+        {X86_DECODE_64, "0f 44 c1", RAX | RCX, RAX, X86_FLAGS_ZF, 0, 0},  /* cmovz eax, ecx */
+        {X86_DECODE_64, "0f 94 c1", RCX, RCX, X86_FLAGS_ZF, 0, 0},        /* setz cl */
+        {X86_DECODE_64, "0f 94 01", RCX, 0, X86_FLAGS_ZF, 0, 0},          /* setz [rcx] */
+        {X86_DECODE_64, "50", RAX | RSP, RSP, 0, 0, 0},                   /* push rax */
+        {X86_DECODE_64, "6a 01", RSP, RSP, 0, 0, 0},                      /* push 1 */
+        {X86_DECODE_64, "59", RSP, RSP | RCX, 0, 0, 0},                   /* pop rcx */
+        {X86_DECODE_32, "61", RSP, 0xff, 0, 0, 0},                        /* popad */
+        {X86_DECODE_16, "61", 0xff, 0xff, 0, 0, 0},                       /* popa */
+        {X86_DECODE_64, "c4 e2 f3 f6 c3", RDX | RBX, RAX | RCX, 0, 0, 0}, /* mulx rax, rcx, rbx */
         {X86_DECODE_64, "c4 e2 71 92 04 90", RAX, 0, 0, 0, 0}, /* vgatherdps, index xmm2 */
         {X86_DECODE_64, "66 0f 3a 61 c1 00", RAX | RDX, RCX, 0, ALL, ALL}, /* pcmpestri */
         {X86_DECODE_64, "df e0", RAX, RAX, 0, 0, 0},                       /* fnstsw ax */
@@ -158,6 +162,186 @@ static void test_unknown(void)
     }
     CHECK(facts_of(X86_DECODE_64, "0f 05").known);
     CHECK(!facts_of(X86_DECODE_32, "0f 05").known); /* SYSCALL outside 64-bit mode */
+}
+
+/* --- instructions by chance ------------------------------------------------------------------- */
+
+/* xorshift64*: the same bytes in every run. */
+static uint64_t random_next(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
+static unsigned int random_below(uint64_t *state, unsigned int bound)
+{
+    return (unsigned int)((random_next(state) >> 33) % bound);
+}
+
+/* VEX with fields that are mostly legal: vvvv unused, no extended register outside 64-bit mode. */
+static void make_vex(uint64_t *state, enum x86_decode_mode mode, uint8_t *bytes)
+{
+    uint8_t clear = mode == X86_DECODE_64 ? 0 : 0xc0;
+    uint8_t unused = random_below(state, 2) != 0 ? 0x78 : 0;
+
+    if (random_below(state, 2) == 0) {
+        bytes[0] = 0xc5;
+        bytes[1] |= clear | unused;
+        return;
+    }
+    bytes[0] = 0xc4;
+    bytes[1] = (uint8_t)((bytes[1] & 0xe0) | clear | (1 + random_below(state, 3)));
+    bytes[2] |= unused;
+}
+
+/* Prefixes, then an opcode of some map or VEX, then random bytes. */
+static void make_instruction(uint64_t *state, enum x86_decode_mode mode, uint8_t *bytes)
+{
+    static const uint8_t prefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x64, 0x3e, 0x66};
+    static const uint8_t escapes[][2] = {{0}, {0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}};
+    static const uint8_t escape_lengths[] = {0, 1, 2, 2};
+
+    for (size_t i = 0; i < X86_INSTRUCTION_MAX; i++) {
+        bytes[i] = (uint8_t)(random_next(state) >> 40);
+    }
+    unsigned int kind = random_below(state, 6);
+    if (kind >= 4) {
+        make_vex(state, mode, bytes);
+        return;
+    }
+    for (unsigned int n = random_below(state, 3); n > 0; n--) {
+        *bytes++ = prefixes[random_below(state, sizeof(prefixes))];
+    }
+    if (mode == X86_DECODE_64 && random_below(state, 2) == 0) {
+        *bytes++ = (uint8_t)(0x40 + random_below(state, 16));
+    }
+    memcpy(bytes, escapes[kind], escape_lengths[kind]);
+}
+
+static void report(const char *what, const uint8_t *bytes, enum x86_decode_mode mode,
+                   unsigned int length)
+{
+    static const char *const modes[] = {"16", "32", "64"};
+
+    fprintf(stderr, "    %s-bit", modes[mode]);
+    for (unsigned int i = 0; i < length; i++) {
+        fprintf(stderr, " %02x", bytes[i]);
+    }
+    fprintf(stderr, ": %s\n", what);
+}
+
+/* --- against the host ------------------------------------------------------------------------- */
+
+/* AVX2 came with the other bit instructions, ADX one generation later. */
+static bool host_has_adx(void)
+{
+    unsigned int a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_ADX) != 0;
+}
+
+/* Integer instructions that read and write registers and flags only, and cannot trap. */
+static bool is_harmless(const struct x86_instruction *in, const struct x86_facts *facts)
+{
+    uint32_t reserved = RSP | BIT(X86_R14) | BIT(X86_R15);
+
+    if (in->flags & (X86_INSTRUCTION_MEMORY | X86_INSTRUCTION_BRANCH) || !facts->known ||
+        ((facts->reads | facts->writes) & reserved)) {
+        return false;
+    }
+    switch (in->operation) {
+    case X86_OP_ADCX:
+    case X86_OP_ADOX:
+        return host_has_adx();
+    case X86_OP_DIV:
+    case X86_OP_IDIV:
+    case X86_OP_MOV_FROM_SEGMENT:
+    case X86_OP_MOV_TO_SEGMENT:
+    case X86_OP_MOV_FROM_CR:
+    case X86_OP_MOV_TO_CR:
+    case X86_OP_MOV_FROM_DR:
+    case X86_OP_MOV_TO_DR:
+    case X86_OP_MOV_MOFFS_LOAD:
+    case X86_OP_MOV_MOFFS_STORE:
+    case X86_OP_XLAT:
+    case X86_OP_CLD:
+    case X86_OP_STD:
+    case X86_OP_CLI:
+    case X86_OP_STI:
+        return false;
+    default:
+        return in->operation <= X86_OP_SAHF;
+    }
+}
+
+static uint64_t number_for_operand(uint64_t *state)
+{
+    uint64_t number = random_next(state);
+    return number >> (8 * random_below(state, 9) & 63);
+}
+
+/* Runs one with some flags and registers changed that it should not read. */
+static bool is_as_the_host(const uint8_t *bytes, const struct x86_instruction *in,
+                           const struct x86_facts *facts, uint64_t *random)
+{
+    static struct native_state before, one, other;
+    uint64_t unread = ALL & ~(uint64_t)facts->flags_read;
+
+    for (size_t i = 0; i < X86_GPR_COUNT; i++) {
+        before.gpr[i] = number_for_operand(random);
+    }
+    before.flags = (random_next(random) & ALL) | X86_FLAGS_ONE;
+    before.mxcsr = 0x1f80;
+    one = other = before;
+    other.flags ^= unread;
+    for (size_t i = 0; i < X86_GPR_COUNT; i++) {
+        other.gpr[i] = facts->reads & BIT(i) ? other.gpr[i] : ~other.gpr[i];
+    }
+    native_run(&one, bytes, in->length);
+    native_run(&other, bytes, in->length);
+    bool good = ((one.flags ^ other.flags) & facts->flags_written) == 0 &&
+                ((one.flags ^ before.flags) & ALL & ~(uint64_t)facts->flags_changed) == 0;
+    for (size_t i = 0; i < X86_GPR_COUNT; i++) {
+        good = good &&
+               (facts->writes & BIT(i) ? one.gpr[i] == other.gpr[i] : one.gpr[i] == before.gpr[i]);
+    }
+    return good;
+}
+
+/* Unread registers and flags do not matter, others stay as they are: on this very processor. */
+static void test_host(void)
+{
+    static bool seen[X86_OP_COUNT];
+    unsigned int compared = 0, differences = 0, operations = 0;
+    uint64_t random = 2;
+
+    if (!native_setup()) {
+        SKIP("the host lacks AVX2, which comes with the bit instructions");
+        return;
+    }
+    for (unsigned int i = 0; i < HOST_CASES; i++) {
+        struct x86_instruction in;
+        struct x86_facts facts;
+        uint8_t bytes[X86_INSTRUCTION_MAX + 8];
+        make_instruction(&random, X86_DECODE_64, bytes);
+        if (x86_decode(X86_DECODE_64, bytes, X86_INSTRUCTION_MAX, &in) != X86_DECODE_OK) {
+            continue;
+        }
+        x86_instruction_facts(&in, X86_DECODE_64, &facts);
+        if (!is_harmless(&in, &facts)) {
+            continue;
+        }
+        compared++;
+        operations += !seen[in.operation];
+        seen[in.operation] = true;
+        if (!is_as_the_host(bytes, &in, &facts, &random) && differences++ < DIFFERENCES_MAX) {
+            report("facts unlike the host's", bytes, X86_DECODE_64, in.length);
+        }
+    }
+    printf("%u instructions of %u operations run on the host\n", compared, operations);
+    CHECK(operations > 50);
+    CHECK_EQUAL(differences, 0);
 }
 
 /* --- against Zydis ---------------------------------------------------------------------------- */
@@ -247,6 +431,8 @@ static const struct exception exceptions[] = {
     {0, X86_OP_COUNT, FIELD_READS, is_no_base, "no base, taken for R13"},
     {X86_OP_NOP, X86_OP_NOP, REGISTERS, is_always, "hint space that MPX and CET once had"},
     {X86_OP_XCHG, X86_OP_XCHG, REGISTERS, is_exchange_with_r8, "taken for PAUSE"},
+    {X86_OP_MUL, X86_OP_IDIV, FIELD_FLAGS_WRITTEN, is_always, "undefined flags may be left alone"},
+    {X86_OP_BT, X86_OP_LZCNT, FIELD_FLAGS_WRITTEN, is_always, "undefined flags may be left alone"},
     {X86_OP_BSF, X86_OP_BSR, FIELD_READS, is_always, "a source of zero leaves the destination"},
     {X86_OP_TZCNT, X86_OP_LZCNT, FIELD_READS, is_always, "BSF and BSR on older processors"},
     {X86_OP_BEXTR, X86_OP_BEXTR, FIELD_FLAGS_UNDEFINED, is_always, "CF and OF are cleared"},
@@ -337,35 +523,14 @@ static struct x86_facts their_facts(const ZydisDecodedInstruction *theirs,
     return facts;
 }
 
-/* xorshift64*: the same bytes in every run. */
-static uint64_t random_next(uint64_t *state)
+static void report_fields(unsigned int fields, const uint8_t *bytes, enum x86_decode_mode mode,
+                          const ZydisDecodedInstruction *instruction)
 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * UINT64_C(2685821657736338717);
-}
-
-static unsigned int random_below(uint64_t *state, unsigned int bound)
-{
-    return (unsigned int)((random_next(state) >> 33) % bound);
-}
-
-static void report(unsigned int fields, const uint8_t *bytes, enum x86_decode_mode mode,
-                   const ZydisDecodedInstruction *instruction)
-{
-    static const char *const modes[] = {"16", "32", "64"};
-
-    fprintf(stderr, "    %s-bit %s:", modes[mode], ZydisMnemonicGetString(instruction->mnemonic));
-    for (unsigned int i = 0; i < instruction->length; i++) {
-        fprintf(stderr, " %02x", bytes[i]);
-    }
     for (unsigned int i = 0; i < sizeof(field_names) / sizeof(field_names[0]); i++) {
         if (fields & (1u << i)) {
-            fprintf(stderr, ", %s", field_names[i]);
+            report(field_names[i], bytes, mode, instruction->length);
         }
     }
-    fputc('\n', stderr);
 }
 
 static void compare(struct comparison *comparison, enum x86_decode_mode mode, const uint8_t *bytes)
@@ -388,48 +553,8 @@ static void compare(struct comparison *comparison, enum x86_decode_mode mode, co
     unsigned int fields = differing_fields(comparison, &in, &ours, &theirs);
     comparison->compared++;
     if (fields != 0 && comparison->differences++ < DIFFERENCES_MAX) {
-        report(fields, bytes, mode, &instruction);
+        report_fields(fields, bytes, mode, &instruction);
     }
-}
-
-/* VEX with fields that are mostly legal: vvvv unused, no extended register outside 64-bit mode. */
-static void make_vex(uint64_t *state, enum x86_decode_mode mode, uint8_t *bytes)
-{
-    uint8_t clear = mode == X86_DECODE_64 ? 0 : 0xc0;
-    uint8_t unused = random_below(state, 2) != 0 ? 0x78 : 0;
-
-    if (random_below(state, 2) == 0) {
-        bytes[0] = 0xc5;
-        bytes[1] |= clear | unused;
-        return;
-    }
-    bytes[0] = 0xc4;
-    bytes[1] = (uint8_t)((bytes[1] & 0xe0) | clear | (1 + random_below(state, 3)));
-    bytes[2] |= unused;
-}
-
-/* Prefixes, then an opcode of some map or VEX, then random bytes. */
-static void make_instruction(uint64_t *state, enum x86_decode_mode mode, uint8_t *bytes)
-{
-    static const uint8_t prefixes[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x64, 0x3e, 0x66};
-    static const uint8_t escapes[][2] = {{0}, {0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}};
-    static const uint8_t escape_lengths[] = {0, 1, 2, 2};
-
-    for (size_t i = 0; i < X86_INSTRUCTION_MAX; i++) {
-        bytes[i] = (uint8_t)(random_next(state) >> 40);
-    }
-    unsigned int kind = random_below(state, 6);
-    if (kind >= 4) {
-        make_vex(state, mode, bytes);
-        return;
-    }
-    for (unsigned int n = random_below(state, 3); n > 0; n--) {
-        *bytes++ = prefixes[random_below(state, sizeof(prefixes))];
-    }
-    if (mode == X86_DECODE_64 && random_below(state, 2) == 0) {
-        *bytes++ = (uint8_t)(0x40 + random_below(state, 16));
-    }
-    memcpy(bytes, escapes[kind], escape_lengths[kind]);
 }
 
 /* Every opcode of the two large maps with every ModRM byte, and with the prefixes that matter. */
@@ -497,6 +622,7 @@ int main(void)
     test_registers();
     test_counts();
     test_unknown();
+    test_host();
     test_oracle();
     return check_summary();
 }

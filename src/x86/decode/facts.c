@@ -371,8 +371,8 @@ void x86_instruction_facts(const struct x86_instruction *in, enum x86_decode_mod
                                 .writes = row->writes,
                                 .flags_read = row->flags_read,
                                 .flags_written = written,
-                                .flags_changed = written | row->flags_maybe,
-                                .flags_undefined = row->flags_undefined | row->flags_maybe,
+                                .flags_changed = written | row->flags_left,
+                                .flags_undefined = row->flags_undefined | row->flags_left,
                                 .known = true};
     touch_address(in, facts);
     if (row->reg != 0) {

@@ -24,11 +24,11 @@ struct x86_facts {
     uint32_t reads;           /* registers whose old value matters */
     uint32_t writes;          /* registers that may change */
     uint16_t flags_read;      /* flags whose old value matters to the operation */
-    uint16_t flags_written;   /* flags that do not keep their old value, undefined ones included */
-    uint16_t flags_changed;   /* flags that may change: all of flags_written, and more where a count
-                                 (CL, rCX of REP) may be zero */
-    uint16_t flags_undefined; /* those of flags_changed that the manual leaves undefined;
-                                 processors give them some value or leave them as they were */
+    uint16_t flags_written;   /* flags that certainly do not keep their old value; undefined ones
+                                 too, except where processors leave them (BT, IMUL, DIV, BSF …) */
+    uint16_t flags_changed;   /* flags that may change: all of flags_written, undefined ones that
+                                 processors leave, and more where a count (CL, rCX of REP) may be 0 */
+    uint16_t flags_undefined; /* those of flags_changed that the manual leaves undefined */
     bool known; /* false: system and far control transfers; then every register and flag is read
                    and may change, and no flag is certainly written */
 };

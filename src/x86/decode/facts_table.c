@@ -40,10 +40,10 @@
 /* What several instructions do to the flags. */
 #define FLAGS_ALL     .flags_defined = ALL
 #define FLAGS_LOGIC   .flags_defined = ALL & ~AF, .flags_undefined = AF
-#define FLAGS_PRODUCT .flags_defined = CF | OF, .flags_undefined = PF | AF | ZF | SF
-#define FLAGS_BIT     .flags_defined = CF, .flags_undefined = PF | AF | SF | OF
-#define FLAGS_SCAN    .flags_defined = ZF, .flags_undefined = CF | PF | AF | SF | OF
-#define FLAGS_COUNT   .flags_defined = CF | ZF, .flags_undefined = PF | AF | SF | OF
+#define FLAGS_PRODUCT .flags_defined = CF | OF, .flags_left = PF | AF | ZF | SF
+#define FLAGS_BIT     .flags_defined = CF, .flags_left = PF | AF | SF | OF
+#define FLAGS_SCAN    .flags_defined = ZF, .flags_left = CF | PF | AF | SF | OF
+#define FLAGS_COUNT   .flags_defined = CF | ZF, .flags_left = PF | AF | SF | OF
 #define FLAGS_BMI     .flags_defined = CF | ZF | SF | OF, .flags_undefined = PF | AF
 #define FLAGS_ADJUST  .flags_defined = PF | ZF | SF, .flags_undefined = CF | AF | OF
 #define FLAGS_ASCII   .flags_read = AF, .flags_defined = CF | AF, .flags_undefined = PF | ZF | SF | OF
@@ -77,8 +77,8 @@ const struct x86_facts_row x86_facts_rows[X86_OP_COUNT] = {
     [X86_OP_IMUL] = {.form = FORM_MULTIPLY, .rm = READ, FLAGS_PRODUCT},
     [X86_OP_IMUL2] = {.form = FORM_PLAIN, .reg = BOTH, .rm = READ, FLAGS_PRODUCT},
     [X86_OP_IMUL3] = {.form = FORM_PLAIN, .reg = WRITE, .rm = READ, FLAGS_PRODUCT},
-    [X86_OP_DIV] = {.form = FORM_DIVIDE, .rm = READ, .flags_undefined = ALL},
-    [X86_OP_IDIV] = {.form = FORM_DIVIDE, .rm = READ, .flags_undefined = ALL},
+    [X86_OP_DIV] = {.form = FORM_DIVIDE, .rm = READ, .flags_left = ALL},
+    [X86_OP_IDIV] = {.form = FORM_DIVIDE, .rm = READ, .flags_left = ALL},
     [X86_OP_INC] = {.form = FORM_OPCODE, .first = BOTH, .flags_defined = PF | AF | ZF | SF | OF},
     [X86_OP_DEC] = {.form = FORM_OPCODE, .first = BOTH, .flags_defined = PF | AF | ZF | SF | OF},
     [X86_OP_MOV] = {.form = FORM_DIRECTION, .first = WRITE},
@@ -201,7 +201,7 @@ const struct x86_facts_row x86_facts_rows[X86_OP_COUNT] = {
     [X86_OP_SYSCALL] = {.form = FORM_ONLY_64,
                         .writes = RCX | R11,
                         .flags_read = ALL,
-                        .flags_maybe = ALL},
+                        .flags_left = ALL},
     [X86_OP_SYSRET] = {.form = FORM_ONLY_64, .reads = RCX | R11, FLAGS_ALL},
     [X86_OP_SYSENTER] = {.form = FORM_PLAIN, .writes = RSP},
     [X86_OP_SYSEXIT] = {.form = FORM_PLAIN, .reads = RCX | RDX, .writes = RSP},

@@ -57,7 +57,7 @@ struct x86_facts_row {
     uint16_t flags_read;
     uint16_t flags_defined;   /* written as the manual defines */
     uint16_t flags_undefined; /* written, but undefined */
-    uint16_t flags_maybe;     /* may change */
+    uint16_t flags_left;      /* undefined, and some processors leave them as they were */
 };
 
 extern const struct x86_facts_row x86_facts_rows[X86_OP_COUNT];
