@@ -173,7 +173,9 @@ static uint64_t script_instructions(const struct engine_vcpu *vcpu)
 static unsigned int script_statistics(const struct engine_vcpu *vcpu,
                                       struct engine_counter *counters, unsigned int max)
 {
-    CHECK_EQUAL(max, ENGINE_COUNTERS_MAX);
+    if (max == 0) {
+        return 0;
+    }
     counters[0] = (struct engine_counter){
         .name = "steps played", .unit = ENGINE_COUNT, .value = vcpu->position};
     return 1;
