@@ -161,6 +161,7 @@ static void test_unknown(void)
               facts.flags_read == ALL && facts.flags_written == 0 && facts.flags_changed == ALL);
     }
     CHECK(facts_of(X86_DECODE_64, "0f 05").known);
+    CHECK_EQUAL(facts_of(X86_DECODE_64, "0f 05").flags_undefined, 0);
     CHECK(!facts_of(X86_DECODE_32, "0f 05").known); /* SYSCALL outside 64-bit mode */
 }
 

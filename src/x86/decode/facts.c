@@ -344,6 +344,7 @@ static void form_facts(const struct x86_instruction *in, const struct x86_facts_
         facts->reads |= in->operand_size == 2 ? facts->writes : 0;
         break;
     case FORM_ONLY_64:
+        facts->flags_undefined = 0; /* SYSCALL: what IA32_FMASK leaves */
         if (mode != X86_DECODE_64) {
             set_unknown(facts);
         }
