@@ -596,6 +596,24 @@ def test_soft_settings(check, trapeze, guests):
     for engine in ("soft", "soft,tier=interpreter", "soft,tier=translate,translate-after=0", "soft,code-cache=2M,count"):
         result = run_guest(trapeze, engine, guest, "--code-cache", "1M")
         check.equal(result.status, 1, engine, result)
+    result = run_guest(trapeze, "soft", guest, "--stats")
+    check.contains(result.errors, "\nengine soft:\n", "--stats: what the engine counted")
+    result = run_guest(trapeze, "soft", guest, "--trace", "code")
+    check.equal(result.status, 1, "--trace code", result)
+
+
+PERF_LINE = re.compile(r"[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+_(user|kernel)_[0-9a-f]+\n")
+
+
+def test_perf_map(check, trapeze, guests):
+    with subprocess.Popen([trapeze, "run", "--engine", "soft,translate-after=0", "--flat", guests.file(debug_exit(1)),
+                           "--perf-map", "--timeout", "100"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        path = Path(f"/tmp/perf-{process.pid}.map")
+        check.equal(process.wait(), 1, "--perf-map")
+    if check.that(path.exists(), "--perf-map: the map"):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        check.that(all(PERF_LINE.fullmatch(line) for line in lines), "--perf-map: the map's lines", lines)
+        path.unlink()
 
 
 def main():
@@ -633,6 +651,7 @@ def main():
         if "soft" in engines:
             test_engine_choice(check, trapeze, guests, engines)
             test_soft_settings(check, trapeze, guests)
+            test_perf_map(check, trapeze, guests)
     check.finish()
 
 
