@@ -35,29 +35,65 @@ static int open_memory(size_t size, struct error *error)
     return fd;
 }
 
+/*
+ * Shared memory without a file, and a second mapping of it: "mremap", of a size of 0. This and not
+ * a memfd, because perf takes names from its map (translate/perf_map.h) for anonymous memory only.
+ */
+static bool map_anonymous(struct code_memory *memory)
+{
+    size_t size = memory->size;
+    void *writable =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (writable == MAP_FAILED) {
+        return false;
+    }
+    void *executable = mremap(writable, 0, size, MREMAP_MAYMOVE);
+    if (executable == MAP_FAILED) {
+        munmap(writable, size);
+        return false;
+    }
+    if (mprotect(executable, size, PROT_READ | PROT_EXEC) != 0) {
+        munmap(executable, size);
+        munmap(writable, size);
+        return false;
+    }
+    memory->writable = writable;
+    memory->executable = executable;
+    return true;
+}
+
+/* A policy may forbid that memory becomes executable, and yet allow to map a file so. */
+static int map_file(struct code_memory *memory, struct error *error)
+{
+    int fd = open_memory(memory->size, error);
+    if (fd < 0) {
+        return fd;
+    }
+    void *writable = mmap(NULL, memory->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *executable = mmap(NULL, memory->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    int code = errno;
+    close(fd);
+    memory->writable = writable == MAP_FAILED ? NULL : writable;
+    memory->executable = executable == MAP_FAILED ? NULL : executable;
+    if (writable == MAP_FAILED || executable == MAP_FAILED) {
+        return error_set_errno(error, code,
+                               "mapping executable memory, which the soft engine needs (a security "
+                               "policy may forbid it)");
+    }
+    return 0;
+}
+
 int code_memory_create(size_t size, struct code_memory **out, struct error *error)
 {
     struct code_memory *memory = calloc(1, sizeof(*memory));
     if (memory == NULL) {
         return error_set(error, ENOMEM, "no memory for the code arena's description");
     }
-    int fd = open_memory(size, error);
-    if (fd < 0) {
-        free(memory);
-        return fd;
-    }
-    void *writable = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *executable = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    int code = errno;
-    close(fd);
-    memory->writable = writable == MAP_FAILED ? NULL : writable;
-    memory->executable = executable == MAP_FAILED ? NULL : executable;
     memory->size = size;
-    if (writable == MAP_FAILED || executable == MAP_FAILED) {
+    int status = map_anonymous(memory) ? 0 : map_file(memory, error);
+    if (status != 0) {
         code_memory_destroy(memory);
-        return error_set_errno(error, code,
-                               "mapping executable memory, which the soft engine needs (a security "
-                               "policy may forbid it)");
+        return status;
     }
     *out = memory;
     return 0;

@@ -1,7 +1,7 @@
 /*
  * Executable memory: the one place in the monitor that makes any.
  *
- * Purpose: hold generated code under W^X. A memfd is mapped twice, once to write and once to
+ * Purpose: hold generated code under W^X. Shared memory is mapped twice, once to write and once to
  *          execute; no address is ever both. Pages cost memory only once code is put into them.
  * Owner:   whoever created it. Code that was added stays until the whole is destroyed.
  * Thread:  code_memory_add: one at a time (the caller's lock). Running and asking: any.
