@@ -291,6 +291,21 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
     (void)cpu, (void)linear;
 }
 
+void soft_tlb_flush_page_of(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear)
+{
+    (void)cpu, (void)pcid, (void)linear;
+}
+
+void soft_tlb_flush_context(struct soft_cpu *cpu, uint16_t pcid)
+{
+    (void)cpu, (void)pcid;
+}
+
+void soft_tlb_switch(struct soft_cpu *cpu, bool keep)
+{
+    (void)cpu, (void)keep;
+}
+
 bool soft_load_pdptes(struct soft_cpu *cpu, uint64_t cr3)
 {
     (void)cpu, (void)cr3;

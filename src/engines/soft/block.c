@@ -8,6 +8,7 @@
 #include "engines/soft/code.h"
 #include "engines/soft/dispatch.h"
 #include "engines/soft/fast.h"
+#include "engines/soft/tlb_set.h"
 #include "engines/soft/translate.h"
 
 #define ARENA_BYTES     (UINT64_C(32) << 20)
@@ -82,7 +83,7 @@ int soft_block_cache_create(struct soft_cpu *cpu)
         munmap(cache, sizeof(*cache));
         return -code;
     }
-    cpu->code_generation[0] = cpu->code_generation[1] = 1;
+    cpu->code_generation[0] = cpu->code_generation[1] = cpu->last_code_generation = 1;
     cache->crossing[0].handler = soft_op_single;
     cpu->blocks = cache;
     return 0;
@@ -97,13 +98,18 @@ void soft_block_cache_destroy(struct soft_cpu *cpu)
     }
 }
 
+/* Links remember 32 bits of a generation, so that none may live through a whole round of them. */
+static bool round_ends(const struct soft_cpu *cpu)
+{
+    return (uint32_t)cpu->last_code_generation >= UINT32_MAX - 2;
+}
+
 void soft_block_cache_forget_half(struct soft_cpu *cpu, uint64_t linear)
 {
-    uint64_t *generation = &cpu->code_generation[linear >> 63];
-    (*generation)++;
-    if ((uint32_t)*generation == 0) {
-        /* Links remember 32 bits of it: none may live through a whole round. */
+    if (round_ends(cpu)) {
         soft_block_cache_drop_all(cpu);
+    } else {
+        cpu->code_generation[linear >> 63] = ++cpu->last_code_generation;
     }
 }
 
@@ -111,16 +117,7 @@ void soft_block_cache_forget_addresses(struct soft_cpu *cpu)
 {
     soft_block_cache_forget_half(cpu, 0);
     soft_block_cache_forget_half(cpu, UINT64_MAX);
-}
-
-void soft_block_cache_forget_non_global(struct soft_cpu *cpu)
-{
-    if (cpu->upper_code_not_global) {
-        soft_block_cache_forget_addresses(cpu);
-        cpu->upper_code_not_global = false; /* as long as the TLB has no such page */
-    } else {
-        soft_block_cache_forget_half(cpu, 0);
-    }
+    soft_tlb_forget_code_of_others(cpu);
 }
 
 /* --- finding and dropping --- */
@@ -170,8 +167,12 @@ void soft_block_cache_drop_all(struct soft_cpu *cpu)
     struct soft_block_cache *cache = cpu->blocks;
     memset(cache->buckets, 0, sizeof(cache->buckets));
     memset(cache->pages, 0, sizeof(cache->pages));
-    cpu->code_generation[0]++;
-    cpu->code_generation[1]++;
+    if (round_ends(cpu)) {
+        cpu->last_code_generation |= UINT32_MAX; /* the next number begins a round */
+    }
+    cpu->code_generation[0] = ++cpu->last_code_generation;
+    cpu->code_generation[1] = ++cpu->last_code_generation;
+    soft_tlb_forget_code_of_others(cpu);
     cpu->link_from = NULL; /* it was in the arena */
     cache->used = 0;
     cache->statistics.flushes++;

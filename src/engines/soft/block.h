@@ -24,12 +24,11 @@ int soft_block_cache_create(struct soft_cpu *cpu);
 void soft_block_cache_destroy(struct soft_cpu *cpu);
 
 /*
- * Linear addresses may mean other memory from now on (TLB flushes): all of them, those without
- * global pages (which the TLB has dropped), or those in the same half as one. Blocks themselves
+ * Linear addresses may mean other memory from now on (TLB flushes): all of them under every PCID,
+ * or those in the same half as one, under the current PCID if that is the lower. Blocks themselves
  * stay.
  */
 void soft_block_cache_forget_addresses(struct soft_cpu *cpu);
-void soft_block_cache_forget_non_global(struct soft_cpu *cpu);
 void soft_block_cache_forget_half(struct soft_cpu *cpu, uint64_t linear);
 
 /* Drops the blocks that hold code of a physical page; page = address >> 12. */

@@ -9,7 +9,7 @@
 #include "engines/soft/block.h"
 #include "engines/soft/exclusive.h"
 #include "engines/soft/host_access.h"
-#include "engines/soft/tlb.h"
+#include "engines/soft/tlb_set.h"
 #include "vm/guestmem.h"
 
 static size_t granules_length(const struct memory_slot *slot)
@@ -62,16 +62,6 @@ static uint64_t granule_bits(uint64_t physical, uint64_t length)
     return upto_last & ~((UINT64_C(1) << first) - 1);
 }
 
-static void take_write_tags(struct soft_tlb *tlb, const uint8_t *page_host)
-{
-    for (unsigned int i = 0; i < SOFT_TLB_ENTRIES; i++) {
-        struct soft_tlb_entry *entry = &tlb->entry[i];
-        if (__atomic_load_n(&entry->host, __ATOMIC_RELAXED) == page_host) {
-            __atomic_store_n(&entry->write_tag, soft_tlb_empty_tag(i), __ATOMIC_RELAXED);
-        }
-    }
-}
-
 /* Without the system call everybody is made to stop and go, which orders as well. */
 static bool has_membarrier(const struct soft_vm *vm)
 {
@@ -85,8 +75,9 @@ static void revoke_writes(struct soft_cpu *cpu, uint64_t physical)
     pthread_mutex_lock(&vm->cpus_lock);
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         struct soft_cpu *other = atomic_load(&vm->cpus[i]);
-        for (unsigned int r = 0; other != NULL && r < SOFT_REGIME_COUNT; r++) {
-            take_write_tags(other->tlbs[r], host);
+        if (other != NULL) {
+            soft_tlb_take_write_tags(other, host);
+            __atomic_store_n(&other->write_revoked, 1, __ATOMIC_RELEASE); /* after the tags */
         }
     }
     pthread_mutex_unlock(&vm->cpus_lock);

@@ -12,6 +12,13 @@
  * marking vCPU orders the two with a barrier that it imposes on all threads (membarrier), so that
  * the stores' fast path needs none.
  *
+ * Translated code checks a tag once for several stores and keeps no entry at hand. With more than
+ * one vCPU it therefore tests its own cpu->write_revoked after each store, which is set (1, on all
+ * vCPUs) after tags were taken and before that barrier: a store is seen by whoever decodes, or sees
+ * the byte. Then it leaves the block behind that store and treats it as one that lost its tag if
+ * the page has no write tag any more (soft_code_stored). The byte is cleared by its vCPU alone,
+ * with an atomic exchange and before it looks at tags again, the one of that store included.
+ *
  * Marks change under a lock, and code_marks_changing says so for as long as their consequences are
  * not complete: the tags not yet taken away, the other vCPUs not yet told to drop the page. Who
  * finds it set does not trust what the marks say. So a vCPU that holds code of a page without marks

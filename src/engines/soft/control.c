@@ -78,10 +78,6 @@ bool soft_write_cr0(struct soft_cpu *cpu, uint64_t value)
 
 /* --- CR3 --- */
 
-/*
- * The TLB knows one address space at a time, so that even a switch that asks to keep the entries
- * of its PCID flushes; unless nothing changes at all.
- */
 bool soft_write_cr3(struct soft_cpu *cpu, uint64_t value)
 {
     bool keep = false;
@@ -95,11 +91,8 @@ bool soft_write_cr3(struct soft_cpu *cpu, uint64_t value)
     if (uses_pae_paging(cpu->cr0, cpu->cr4, cpu->efer) && !soft_load_pdptes(cpu, value)) {
         return false;
     }
-    bool same = cpu->cr3 == value;
     cpu->cr3 = value;
-    if (!(keep && same)) {
-        soft_tlb_flush_non_global(cpu);
-    }
+    soft_tlb_switch(cpu, keep);
     return true;
 }
 
@@ -345,9 +338,13 @@ void soft_invpcid(struct soft_cpu *cpu, const struct soft_instruction *in)
     if (!good) {
         soft_raise_error(cpu, X86_VECTOR_GP, 0);
     }
-    switch (type) { /* entries of other PCIDs are never kept */
+    uint16_t pcid = (uint16_t)descriptor[0];
+    switch (type) {
     case INVPCID_ADDRESS:
-        soft_tlb_flush_page(cpu, descriptor[1]);
+        soft_tlb_flush_page_of(cpu, pcid, descriptor[1]);
+        break;
+    case INVPCID_CONTEXT:
+        soft_tlb_flush_context(cpu, pcid);
         break;
     case INVPCID_ALL:
         soft_tlb_flush_all(cpu);

@@ -80,6 +80,7 @@ enum soft_regime {
 #define SOFT_MODE_USER   16u /* CPL 3: links between blocks must not cross privileges */
 
 struct soft_tlb;
+struct soft_tlb_sets;
 struct soft_block_cache;
 struct soft_op;
 struct soft_vm;
@@ -117,13 +118,15 @@ struct soft_cpu {
     uint64_t code_base; /* linear address of RIP 0: CS.base, 0 in 64-bit mode */
     /*
      * Changes whenever linear addresses may mean other code: [1] for those of the upper half (bit
-     * 63 of RIP), where kernels keep their global pages, [0] for the lower.
+     * 63 of RIP), where kernels keep their global pages, [0] for the lower, which has a number for
+     * each live PCID (tlb_set.h) that comes back with it.
      */
     uint64_t code_generation[2];
-    bool upper_code_not_global; /* the TLB may have a page of code there that is not global */
-    struct soft_op *link_from;  /* the direct branch that left its block for want of a link */
-    struct soft_undo *undo;     /* where stores are noted while a run is to be taken back */
-    struct lockstep *lockstep;  /* check=lockstep, else NULL */
+    uint64_t last_code_generation; /* numbers count up, and none is used for two purposes */
+    uint8_t write_revoked;         /* a write tag was taken from some vCPU; __atomic, code.h */
+    struct soft_op *link_from;     /* the direct branch that left its block for want of a link */
+    struct soft_undo *undo;        /* where stores are noted while a run is to be taken back */
+    struct lockstep *lockstep;     /* check=lockstep, else NULL */
 
     /* --- system state --- */
     struct x86_segment segment[X86_SEGMENT_ALL_COUNT];
@@ -184,10 +187,15 @@ struct soft_cpu {
     struct cpuid_table cpuid;
     uint64_t features; /* bit n: enum x86_feature n is shown by CPUID (fewer than 64) */
     const struct interrupt_source *interrupts;
-    struct soft_tlb *tlbs[SOFT_REGIME_COUNT];
+    struct soft_tlb *tlbs[SOFT_REGIME_COUNT]; /* the current PCID's */
+    struct soft_tlb_sets *tlb_sets;           /* those of all PCIDs: tlb_set.h */
 
     struct translate_statistics statistics;
 };
+
+/* Translated code tests it as 32 bits in memory. */
+_Static_assert(sizeof(atomic_uint) == 4 && offsetof(struct soft_cpu, attention) % 4 == 0,
+               "attention is 32 bits");
 
 /* Bits of `escape`'s second return. */
 enum soft_escape { SOFT_ESCAPE_NONE, SOFT_ESCAPE_EXCEPTION, SOFT_ESCAPE_EXIT, SOFT_ESCAPE_RESTART };

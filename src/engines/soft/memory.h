@@ -114,9 +114,17 @@ uint64_t soft_stack_peek(struct soft_cpu *cpu, uint64_t displacement, unsigned i
 
 /* --- translation lookaside buffers --- */
 
-void soft_tlb_flush_all(struct soft_cpu *cpu);                   /* global entries too */
-void soft_tlb_flush_non_global(struct soft_cpu *cpu);            /* MOV to CR3 */
-void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear); /* INVLPG: global too */
+/*
+ * CR3 has been written: goes over to the PCID that it names. keep (its bit 63): the entries of that
+ * PCID stay, else those go that are not global.
+ */
+void soft_tlb_switch(struct soft_cpu *cpu, bool keep);
+void soft_tlb_flush_all(struct soft_cpu *cpu);        /* of all PCIDs, global entries too */
+void soft_tlb_flush_non_global(struct soft_cpu *cpu); /* of all PCIDs */
+void soft_tlb_flush_context(struct soft_cpu *cpu, uint16_t pcid); /* what is not global */
+/* The page's entries of the current PCID, and global ones (INVLPG); those of any PCID. */
+void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear);
+void soft_tlb_flush_page_of(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear);
 
 /*
  * A copy to guest physical memory, as the CPU's own devices make it (paravirtual clock); false if
