@@ -84,13 +84,25 @@ static bool store_raced(struct soft_cpu *cpu, enum soft_regime regime, uint64_t 
     return cpu->code_changed;
 }
 
+/* A hit that is noted. Out of line, for the sake of those that are not: nothing to be kept over it.
+ */
+static __attribute__((noinline, cold)) void
+write_noted(struct soft_cpu *cpu, uint8_t *host, uint64_t linear, uint64_t value, unsigned int size)
+{
+    soft_undo_note(cpu, host, linear, size); /* one vCPU: no other takes tags away meanwhile */
+    soft_host_store(host, value, size);
+}
+
 static void write_within(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
                          uint64_t value, unsigned int size)
 {
     const struct soft_tlb_entry *entry = &cpu->tlbs[regime]->entry[soft_tlb_index(linear)];
     uint64_t offset = linear - __atomic_load_n(&entry->write_tag, __ATOMIC_RELAXED);
     if (offset <= SOFT_PAGE_SIZE - size) {
-        note_store(cpu, entry->host + offset, linear, size);
+        if (__builtin_expect(cpu->undo != NULL, 0)) {
+            write_noted(cpu, entry->host + offset, linear, value, size);
+            return;
+        }
         soft_host_store(entry->host + offset, value, size);
         if (!soft_tlb_still_writable(entry, linear)) {
             store_raced(cpu, regime, linear, size);
