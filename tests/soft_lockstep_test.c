@@ -13,6 +13,7 @@
 #include "engines/soft/tlb.h"
 #include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/lockstep_state.h"
+#include "engines/soft/vm.h"
 #include "soft_guest.h"
 #include "x86/registers.h"
 
@@ -153,13 +154,26 @@ static const struct guest_case stores[] = {
     {"dec ecx; jnz -4", {0xff, 0xc9, 0x75, 0xfc}, 4, 2},
 };
 
-/* A page's first walk sets its accessed and dirty flags: the second run must leave no trace. */
+/* True if the pages that load() fills are as they were when `memory` was copied. */
+static bool same_data(struct fixture *fixture)
+{
+    const uint8_t *now = guest_memory(fixture);
+    return memcmp(fixture->memory + SOFT_GUEST_DATA, now + SOFT_GUEST_DATA, 0x2000) == 0 &&
+           memcmp(fixture->memory + SOFT_GUEST_STACK - 0x2000, now + SOFT_GUEST_STACK - 0x2000,
+                  0x2008) == 0;
+}
+
+/*
+ * A page's first walk sets its accessed and dirty flags; the second run must leave no trace at all.
+ */
 static void test_taken_back(struct fixture *fixture)
 {
     for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++) {
         const struct guest_case *guest_case = &stores[i];
         load(fixture, guest_case->code, guest_case->length);
+        memcpy(fixture->memory, guest_memory(fixture), SOFT_GUEST_MEMORY);
         lockstep_before(fixture->lockstep, fixture->cpu, guest_case->count);
+        CHECK(same_data(fixture));
         memcpy(fixture->memory, guest_memory(fixture), SOFT_GUEST_MEMORY);
         lockstep_capture(fixture->cpu, fixture->before);
         bool good = lockstep_before(fixture->lockstep, fixture->cpu, guest_case->count);
@@ -387,6 +401,20 @@ static void test_store_into_code(struct fixture *fixture)
     CHECK_EQUAL(soft_guest_read(&fixture->guest, SOFT_GUEST_CODE + 0x16, 1), 0);
 }
 
+/* The same in the middle of a locked access over two pages, while all others stand still. */
+static void test_locked_store_into_code(struct fixture *fixture)
+{
+    static const uint8_t code[] = {0xf0, 0x48, 0x01, 0x45, 0x00}; /* lock add [rbp], rax */
+    fixture->guest.state.gpr[X86_RBP] = SOFT_GUEST_CODE - 4;
+    load(fixture, code, sizeof(code));
+    soft_guest_write(&fixture->guest, SOFT_GUEST_CODE - 4, 0x55555555, 4);
+    soft_block_enter(fixture->cpu);
+    CHECK(!lockstep_before(fixture->lockstep, fixture->cpu, 1));
+    CHECK(!fixture->cpu->exclusive_held);
+    CHECK(!atomic_load(&fixture->cpu->vm->exclusive_wanted));
+    CHECK_EQUAL(soft_guest_read(&fixture->guest, SOFT_GUEST_CODE - 4, 4), 0x55555555);
+}
+
 /* A store to a page-table entry that the block then walks through. */
 static void test_store_into_walk(struct fixture *fixture)
 {
@@ -483,6 +511,7 @@ int main(void)
     with_fixture(test_unsteady_memory);
     with_fixture(test_refused);
     with_fixture(test_store_into_code);
+    with_fixture(test_locked_store_into_code);
     with_fixture(test_store_into_walk);
     with_fixture(test_paused_string);
     with_fixture(test_misses);

@@ -159,7 +159,6 @@ static bool follow(struct lockstep *lockstep, struct soft_cpu *cpu, unsigned int
         }
         uint64_t next = (cpu->rip + lockstep->path.step[i].length) & cpu->address_mask;
         soft_run_single(cpu);
-        soft_progress(cpu);
         if (cpu->mid_string) {
             return false; /* it paused for an event */
         }
@@ -196,7 +195,6 @@ static bool run_reference(struct lockstep *lockstep, struct soft_cpu *cpu, unsig
         soft_exclusive_end(cpu);
     }
     cpu->code_changed = false;
-    soft_progress(cpu);
     soft_undo_collect(undo);
     return arrived;
 }
