@@ -8,6 +8,7 @@
 
 #include "differential.h"
 #include "engines/soft/soft.h"
+#include "soft_tier.h"
 
 #define MEMORY_BYTES 0x100000
 
@@ -127,8 +128,10 @@ int differential_soft_create(struct differential_soft **out, struct error *error
     soft->host = guestmem_pointer(soft->memory, gpa(0), MEMORY_BYTES);
     map_pages(soft->host);
     fill_state(&soft->state);
-    struct engine_vm_options options = {
-        .memory = soft->memory, .vcpu_count = DIFFERENTIAL_VCPUS, .tsc_hz = 1000000000};
+    struct engine_vm_options options = {.memory = soft->memory,
+                                        .vcpu_count = DIFFERENTIAL_VCPUS,
+                                        .tsc_hz = 1000000000,
+                                        .arguments = soft_tier_arguments()};
     status = soft_engine.vm_create(&options, &soft->vm, error);
     if (status == 0) {
         status = soft_engine.cpuid_supported(soft->vm, &soft->cpuid, error);

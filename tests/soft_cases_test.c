@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "engines/soft/soft.h"
+#include "soft_tier.h"
 #include "vm/guestmem.h"
 
 #define MEMORY     (UINT64_C(4) << 20)
@@ -141,7 +142,10 @@ static void run_guest(const char *path, struct listener *listener)
     CHECK_EQUAL(guestmem_create(&options, &memory, &error), 0);
     CHECK_EQUAL(guestmem_add(memory, gpa(0), MEMORY, 0, &error), 0);
     CHECK(load(memory, path));
-    struct engine_vm_options vm_options = {.memory = memory, .vcpu_count = 1, .tsc_hz = 1000000000};
+    struct engine_vm_options vm_options = {.memory = memory,
+                                           .vcpu_count = 1,
+                                           .tsc_hz = 1000000000,
+                                           .arguments = soft_tier_arguments()};
     struct engine_vm *vm = NULL;
     CHECK_EQUAL(soft_engine.vm_create(&vm_options, &vm, &error), 0);
     static struct cpuid_table cpuid;

@@ -6,6 +6,7 @@
 #include "boot/layout.h"
 #include "check.h"
 #include "engines/soft/soft.h"
+#include "soft_tier.h"
 #include "x86/descriptor.h"
 
 #define IDT_BASE   UINT64_C(0x10000)
@@ -58,8 +59,10 @@ void soft_guest_set_interrupts(struct soft_guest *guest, const struct interrupt_
 
 static bool make_engine(struct soft_guest *guest, struct error *error)
 {
-    struct engine_vm_options options = {
-        .memory = guest->memory, .vcpu_count = 1, .tsc_hz = 1000000000};
+    struct engine_vm_options options = {.memory = guest->memory,
+                                        .vcpu_count = 1,
+                                        .tsc_hz = 1000000000,
+                                        .arguments = soft_tier_arguments()};
     struct cpuid_table cpuid;
     guest->interrupts = (struct interrupt_source){.pending = forward_pending,
                                                   .acknowledge = forward_acknowledge,

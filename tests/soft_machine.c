@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "soft_tier.h"
 #include "x86/descriptor.h"
 #include "x86/registers.h"
 
@@ -118,8 +119,10 @@ static bool create_vm(struct soft_machine *machine)
         return false;
     }
     machine->ram = guestmem_pointer(machine->memory, gpa(0), MACHINE_RAM);
-    struct engine_vm_options options = {
-        .memory = machine->memory, .vcpu_count = machine->cpu_count, .tsc_hz = 1000000000};
+    struct engine_vm_options options = {.memory = machine->memory,
+                                        .vcpu_count = machine->cpu_count,
+                                        .tsc_hz = 1000000000,
+                                        .arguments = soft_tier_arguments()};
     if (soft_engine.vm_create(&options, &machine->vm, &error) != 0 ||
         soft_engine.cpuid_supported(machine->vm, &machine->cpuid, &error) != 0) {
         complain("vm_create", &error);
