@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "check.h"
+#include "engines/soft/cpu.h"
 #include "soft_machine.h"
 #include "x86/registers.h"
 
@@ -372,6 +373,56 @@ static void test_accessed_and_dirty(unsigned int cpus)
     soft_machine_destroy(machine);
 }
 
+/* --- write tags taken from another --- */
+
+/*
+ * vCPU 1 says at port 0xe0 that it is ready and waits; vCPU 0 executes a page that nobody has
+ * executed; then vCPU 1 looks, at port 0xe1. Its own code lies in one page, so that it is the other
+ * who takes tags.
+ */
+GUEST(revoke, WAIT_FOR_ALL "test %edi, %edi\njz 2f\n"
+                           "out %eax, $0xe0\n"
+                           "movl $1, 0x8210\n"
+                           "1: pause\ncmpl $0, 0x8218\nje 1b\n"
+                           "out %eax, $0xe1\n"
+                           "xor %eax, %eax\n" GUEST_EXIT "2: pause\ncmpl $0, 0x8210\nje 2b\n"
+                           "mov $0x153000, %eax\ncall *%rax\n"
+                           "movl $1, 0x8218\n"
+                           "xor %eax, %eax\n" GUEST_EXIT);
+
+struct revoked {
+    struct soft_machine *machine;
+    uint8_t after;
+};
+
+static void look_at_revoked(void *context, struct vcpu_exit *exit)
+{
+    struct revoked *revoked = context;
+    /* The engine's vCPU begins with its struct soft_cpu (engine.c); it is the one that exits. */
+    struct soft_cpu *cpu = (void *)revoked->machine->cpus[1].vcpu;
+    if (exit->pio.port == 0xe0) {
+        __atomic_store_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST);
+    } else {
+        revoked->after = __atomic_load_n(&cpu->write_revoked, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void test_write_revoked(void)
+{
+    struct soft_machine *machine = machine_of(2);
+    if (!CHECK(machine != NULL)) {
+        return;
+    }
+    struct revoked revoked = {.machine = machine};
+    machine->serve = look_at_revoked;
+    machine->context = &revoked;
+    soft_machine_load(machine, MACHINE_CODE, guest_revoke, GUEST_LENGTH(revoke));
+    soft_machine_load(machine, 0x153000, "\xc3", 1);
+    run_all_disturbed(machine, 1);
+    CHECK_EQUAL(revoked.after, 1);
+    soft_machine_destroy(machine);
+}
+
 int main(void)
 {
     test_counters(2);
@@ -386,5 +437,6 @@ int main(void)
     test_interrupts(4);
     test_accessed_and_dirty(2);
     test_accessed_and_dirty(3);
+    test_write_revoked();
     return check_summary();
 }
