@@ -75,3 +75,11 @@ void soft_undo_take_back(const struct soft_undo *undo)
         memcpy(entry->host, entry->before, entry->size);
     }
 }
+
+void soft_undo_put_again(const struct soft_undo *undo)
+{
+    for (unsigned int i = 0; i < undo->count; i++) {
+        const struct soft_undo_entry *entry = &undo->entry[i];
+        memcpy(entry->host, entry->after, entry->size);
+    }
+}

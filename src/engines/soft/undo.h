@@ -46,4 +46,7 @@ void soft_undo_collect(struct soft_undo *undo);
 /* Puts back what was there before the first store. */
 void soft_undo_take_back(const struct soft_undo *undo);
 
+/* Puts `after` into memory: the opposite. */
+void soft_undo_put_again(const struct soft_undo *undo);
+
 #endif

@@ -11,6 +11,7 @@
 #include "engines/soft/tlb.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/lockstep_state.h"
+#include "x86/decode/facts.h"
 
 /*
  * The reference fills the TLB, so that translated code would never meet a miss. Each time that so
@@ -29,6 +30,7 @@ struct lockstep {
     struct lockstep_statistics statistics;
     struct vcpu_exit exit; /* where an exit of the reference goes */
     char *report;
+    struct error failure; /* empty: none */
 };
 
 int lockstep_create(struct soft_cpu *cpu, struct lockstep **out)
@@ -55,6 +57,11 @@ void lockstep_destroy(struct lockstep *lockstep)
 const char *lockstep_report(const struct lockstep *lockstep)
 {
     return lockstep->report != NULL ? lockstep->report : "";
+}
+
+const char *lockstep_failure(const struct lockstep *lockstep)
+{
+    return lockstep->failure.text[0] != '\0' ? lockstep->failure.text : NULL;
 }
 
 void lockstep_statistics(const struct lockstep *lockstep, struct lockstep_statistics *statistics)
@@ -108,6 +115,11 @@ static enum step_kind kind_of(enum x86_operation operation)
     return ends ? STEP_ONCE : STEP_PLAIN;
 }
 
+bool lockstep_can_repeat(enum x86_operation operation)
+{
+    return kind_of(operation) != STEP_ONCE;
+}
+
 /* Where the next instruction's first byte is. May raise #PF. */
 static struct soft_translation fetch(struct soft_cpu *cpu)
 {
@@ -120,6 +132,22 @@ static struct soft_translation fetch(struct soft_cpu *cpu)
                                          .host = entry->host + offset};
     }
     return soft_translate(cpu, soft_current_regime(cpu), linear, SOFT_FETCH);
+}
+
+/*
+ * What becomes of the undefined flags. False if the instruction reads one: then what it does is
+ * undefined, too, and may well differ.
+ */
+static bool follow_flags(struct lockstep_path *path, const struct x86_instruction *in)
+{
+    struct x86_facts facts;
+    x86_instruction_facts(in, path->mode, &facts);
+    if ((!facts.known && path->undefined != 0) || (facts.flags_read & path->undefined) != 0) {
+        return false;
+    }
+    unsigned int defined = facts.flags_written & ~(unsigned int)facts.flags_undefined;
+    path->undefined = (path->undefined & ~(uint64_t)defined) | facts.flags_undefined;
+    return true;
 }
 
 /* Notes the instruction at cpu->rip. False if it is not one for a translated block. */
@@ -145,6 +173,9 @@ static bool look_ahead(struct lockstep *lockstep, struct soft_cpu *cpu, enum ste
     }
     path->count++;
     *kind = kind_of(in.operation);
+    if (!follow_flags(path, &in)) {
+        return false;
+    }
     /* Taken or not, a branch to the next instruction arrives there: the block's end is not told. */
     return *kind != STEP_ONCE && !(*kind == STEP_CONDITIONAL && in.immediate == 0);
 }
@@ -181,6 +212,7 @@ static bool run_reference(struct lockstep *lockstep, struct soft_cpu *cpu, unsig
     memcpy(&outer, &cpu->escape, sizeof(outer));
     lockstep->path.mode = (enum x86_decode_mode)(cpu->mode & SOFT_MODE_DECODE);
     lockstep->path.count = 0;
+    lockstep->path.undefined = 0;
     undo->count = 0;
     cpu->undo = undo;
     cpu->exit = &lockstep->exit;
@@ -252,18 +284,21 @@ static bool same_stores(const struct soft_undo *a, const struct soft_undo *b)
     return true;
 }
 
-/* A store of a device into code has made translated code leave its block early. */
-static bool left_early(const struct lockstep *lockstep, const struct soft_cpu *cpu)
+/*
+ * Somebody's attention was asked for, and translated code has left its block between two
+ * instructions: how many it has run. 0: that is not what happened.
+ */
+static unsigned int left_after(const struct lockstep *lockstep, const struct soft_cpu *cpu)
 {
-    if ((atomic_load(&cpu->attention) & SOFT_ATTENTION_CODE) == 0) {
-        return false;
+    if (atomic_load(&cpu->attention) == 0) {
+        return 0;
     }
     for (unsigned int i = 1; i < lockstep->path.count; i++) {
         if (lockstep->path.step[i].rip == cpu->rip) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return 0;
 }
 
 static void log_lines(const char *text)
@@ -290,9 +325,32 @@ static void report(struct lockstep *lockstep, struct lockstep_difference *differ
     if (lockstep->report != NULL) {
         log_lines(lockstep->report);
     }
-    error_set(error, EPROTO,
+    error_set(&lockstep->failure, EPROTO,
               "vCPU %u: translated code at 0x%llx did not do what the interpreter does: %s",
               difference->vcpu, (unsigned long long)lockstep->start.rip, summary);
+    error_set(error, EPROTO, "%s", lockstep->failure.text);
+}
+
+/* Memory and registers are the translated run's: keeps them aside and goes back to the start. */
+static void put_aside(struct lockstep *lockstep, struct soft_cpu *cpu)
+{
+    lockstep_capture(cpu, &lockstep->translated);
+    memcpy(&lockstep->undo_translated, &lockstep->undo, sizeof(lockstep->undo));
+    soft_undo_collect(&lockstep->undo_translated);
+    soft_undo_take_back(&lockstep->undo);
+    lockstep_restore(cpu, &lockstep->start);
+}
+
+/* Makes the reference one of the path's first instructions only. False if it did not get there. */
+static bool shorten(struct lockstep *lockstep, struct soft_cpu *cpu, unsigned int count)
+{
+    put_aside(lockstep, cpu);
+    bool arrived = run_reference(lockstep, cpu, count, &lockstep->undo);
+    lockstep_capture(cpu, &lockstep->reference);
+    soft_undo_take_back(&lockstep->undo);
+    soft_undo_put_again(&lockstep->undo_translated);
+    lockstep_restore(cpu, &lockstep->translated);
+    return arrived;
 }
 
 /*
@@ -302,14 +360,10 @@ static void report(struct lockstep *lockstep, struct lockstep_difference *differ
  */
 static bool differs_again(struct lockstep *lockstep, struct soft_cpu *cpu)
 {
-    lockstep_capture(cpu, &lockstep->translated);
-    memcpy(&lockstep->undo_translated, &lockstep->undo, sizeof(lockstep->undo));
-    soft_undo_collect(&lockstep->undo_translated);
-    soft_undo_take_back(&lockstep->undo);
-    lockstep_restore(cpu, &lockstep->start);
+    put_aside(lockstep, cpu);
     bool arrived = run_reference(lockstep, cpu, lockstep->path.count, &lockstep->undo_second);
     lockstep_capture(cpu, &lockstep->second);
-    bool steady = arrived && lockstep_equal(&lockstep->second, &lockstep->reference) &&
+    bool steady = arrived && lockstep_equal(&lockstep->second, &lockstep->reference, 0) &&
                   same_stores(&lockstep->undo, &lockstep->undo_second);
     if (steady || !arrived) { /* what did not arrive will be met by the run loop */
         soft_undo_take_back(&lockstep->undo_second);
@@ -326,14 +380,15 @@ bool lockstep_after(struct lockstep *lockstep, struct soft_cpu *cpu, const void 
         return true;
     }
     lockstep->comparing = false;
-    lockstep_capture(cpu, &lockstep->translated);
-    if (lockstep_equal(&lockstep->translated, &lockstep->reference) &&
-        memory_is_as_after(&lockstep->undo)) {
-        lockstep->statistics.compared++;
+    unsigned int early = left_after(lockstep, cpu);
+    if (early > 0 && !shorten(lockstep, cpu, early)) {
+        lockstep->statistics.unsteady++;
         return true;
     }
-    if (left_early(lockstep, cpu)) {
-        lockstep->statistics.unsteady++;
+    lockstep_capture(cpu, &lockstep->translated);
+    if (lockstep_equal(&lockstep->translated, &lockstep->reference, lockstep->path.undefined) &&
+        memory_is_as_after(&lockstep->undo)) {
+        lockstep->statistics.compared++;
         return true;
     }
     if (!differs_again(lockstep, cpu)) {

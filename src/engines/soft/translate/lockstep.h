@@ -50,7 +50,14 @@ void lockstep_destroy(struct lockstep *lockstep); /* NULL is allowed */
 bool lockstep_before(struct lockstep *lockstep, struct soft_cpu *cpu, unsigned int count);
 
 /*
- * After the translated block has come to its end with its state in *cpu.
+ * False for what must not run twice, or changes more than is taken back: a path with such an
+ * instruction is refused, so blocks should end before it.
+ */
+bool lockstep_can_repeat(enum x86_operation operation);
+
+/*
+ * After the translated block has come to its end with its state in *cpu. It may also have left
+ * between two instructions, for somebody's attention: then it is compared as far as it went.
  *
  * host_code, host_length: the block's code, for the report; NULL if it is not to be shown.
  *
@@ -69,6 +76,12 @@ bool lockstep_after(struct lockstep *lockstep, struct soft_cpu *cpu, const void 
  */
 bool lockstep_escaped(struct lockstep *lockstep, struct soft_cpu *cpu, enum soft_escape *how,
                       const void *host_code, size_t host_length, struct error *error);
+
+/*
+ * The text for the engine's error once a difference has been found, else NULL: the run loop is left
+ * with it.
+ */
+const char *lockstep_failure(const struct lockstep *lockstep);
 
 /* The last difference as text of several lines; empty if there was none. Good until the next. */
 const char *lockstep_report(const struct lockstep *lockstep);

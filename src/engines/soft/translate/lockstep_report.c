@@ -73,19 +73,20 @@ static void compare_general(struct report *report, const struct lockstep_state *
     compare(report, "rip", a->rip, b->rip);
 }
 
-/* The arithmetic flags by name, as bits of `arithmetic`; the rest of RFLAGS together. */
+/* The arithmetic flags by name; the rest of RFLAGS together. */
 static void compare_flags(struct report *report, const struct lockstep_state *a,
-                          const struct lockstep_state *b)
+                          const struct lockstep_state *b, uint64_t undefined)
 {
     static const struct {
         const char *name;
-        unsigned int bit;
-    } flags[] = {{"CF", 8}, {"PF", 10}, {"AF", 12}, {"ZF", 14}, {"SF", 15}, {"OF", 0}};
+        uint64_t flag;
+    } flags[] = {{"CF", X86_FLAGS_CF}, {"PF", X86_FLAGS_PF}, {"AF", X86_FLAGS_AF},
+                 {"ZF", X86_FLAGS_ZF}, {"SF", X86_FLAGS_SF}, {"OF", X86_FLAGS_OF}};
+    uint64_t first = lockstep_arithmetic(a), second = lockstep_arithmetic(b);
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        unsigned int first = a->arithmetic >> flags[i].bit & 1u;
-        unsigned int second = b->arithmetic >> flags[i].bit & 1u;
-        if (first != second) {
-            differ(report, flags[i].name, "interpreter %u, translated %u", first, second);
+        if (((first ^ second) & ~undefined & flags[i].flag) != 0) {
+            differ(report, flags[i].name, "interpreter %d, translated %d",
+                   (first & flags[i].flag) != 0, (second & flags[i].flag) != 0);
         }
     }
     compare(report, "rflags", a->flags, b->flags);
@@ -222,7 +223,7 @@ char *lockstep_describe(const struct lockstep_difference *difference, char *summ
                difference->left_by, b->state->rip);
     } else {
         compare_general(&report, a->state, b->state);
-        compare_flags(&report, a->state, b->state);
+        compare_flags(&report, a->state, b->state, difference->path->undefined);
         compare_vector(&report, &a->state->fpu, &b->state->fpu);
         compare_x87(&report, &a->state->fpu, &b->state->fpu);
         compare_system(&report, a->state, b->state);

@@ -44,11 +44,11 @@ void lockstep_restore(struct soft_cpu *cpu, const struct lockstep_state *state)
     memcpy(system_part(cpu), state->system, sizeof(state->system));
 }
 
-/* Bits 15 to 8 and bit 0, without those that always read the same (cpu.h). */
-static bool same_flags(const struct lockstep_state *a, const struct lockstep_state *b)
+static bool same_flags(const struct lockstep_state *a, const struct lockstep_state *b,
+                       uint64_t undefined)
 {
-    const unsigned int meant = 0xd501;
-    return ((a->arithmetic ^ b->arithmetic) & meant) == 0 && a->flags == b->flags;
+    uint64_t differing = lockstep_arithmetic(a) ^ lockstep_arithmetic(b);
+    return (differing & ~undefined) == 0 && a->flags == b->flags;
 }
 
 static bool same_x87(const struct soft_fpu *a, const struct soft_fpu *b)
@@ -67,10 +67,11 @@ static bool same_x87(const struct soft_fpu *a, const struct soft_fpu *b)
     return true;
 }
 
-bool lockstep_equal(const struct lockstep_state *a, const struct lockstep_state *b)
+bool lockstep_equal(const struct lockstep_state *a, const struct lockstep_state *b,
+                    uint64_t undefined)
 {
     return memcmp(a->gpr, b->gpr, X86_GPR_COUNT * sizeof(a->gpr[0])) == 0 && a->rip == b->rip &&
-           same_flags(a, b) && a->fpu.mxcsr == b->fpu.mxcsr &&
+           same_flags(a, b, undefined) && a->fpu.mxcsr == b->fpu.mxcsr &&
            memcmp(a->fpu.ymm, b->fpu.ymm, sizeof(a->fpu.ymm)) == 0 && same_x87(&a->fpu, &b->fpu) &&
            memcmp(a->system, b->system, sizeof(a->system)) == 0;
 }

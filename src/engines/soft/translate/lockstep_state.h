@@ -35,7 +35,8 @@ struct lockstep_step {
 
 struct lockstep_path {
     enum x86_decode_mode mode;
-    uint64_t physical; /* of the first instruction */
+    uint64_t physical;  /* of the first instruction */
+    uint64_t undefined; /* arithmetic flags that the manual leaves undefined at its end */
     unsigned int count;
     struct lockstep_step step[LOCKSTEP_STEPS_MAX];
 };
@@ -44,8 +45,19 @@ struct lockstep_path {
 void lockstep_capture(struct soft_cpu *cpu, struct lockstep_state *state);
 void lockstep_restore(struct soft_cpu *cpu, const struct lockstep_state *state);
 
-/* Architectural equality: scratch fields and statistics are left out. */
-bool lockstep_equal(const struct lockstep_state *a, const struct lockstep_state *b);
+/*
+ * Architectural equality: scratch fields and statistics are left out, and so are the flags in
+ * undefined.
+ */
+bool lockstep_equal(const struct lockstep_state *a, const struct lockstep_state *b,
+                    uint64_t undefined);
+
+/* RFLAGS' arithmetic flags of a state. */
+static inline uint64_t lockstep_arithmetic(const struct lockstep_state *state)
+{
+    uint64_t high = state->arithmetic >> 8 & 0xd5;
+    return high | (uint64_t)(state->arithmetic & 1) << 11;
+}
 
 /* One run's result for the report. */
 struct lockstep_result {
