@@ -26,10 +26,12 @@ static void require(bool holds)
 
 static void open_machines(struct machines *machines)
 {
-    static const struct program_machine_options expected = {.arguments = "tier=interpreter",
-                                                            .patience_ms = PATIENCE_MS};
-    static const struct program_machine_options actual = {
-        .arguments = "tier=translate,translate-after=0", .patience_ms = 20 * PATIENCE_MS};
+    static const struct program_machine_options expected = {
+        .arguments = "tier=interpreter", .vcpu_count = 1, .patience_ms = PATIENCE_MS};
+    static const struct program_machine_options actual = {.arguments =
+                                                              "tier=translate,translate-after=0",
+                                                          .vcpu_count = 1,
+                                                          .patience_ms = 20 * PATIENCE_MS};
     struct error error = {{0}};
     require(program_machine_create(&expected, &machines->expected, &error) == 0);
     require(program_machine_create(&actual, &machines->actual, &error) == 0);

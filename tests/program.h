@@ -79,10 +79,11 @@ struct program_outcome {
 };
 
 struct program_machine_options {
-    const char *arguments; /* the engine's; may be NULL */
-    bool steps;            /* single instructions: a breakpoint far away is armed */
-    bool disturbed;        /* kicks and interrupts at random times */
-    uint64_t patience_ms;  /* how long a program may run before it counts as endless */
+    const char *arguments;   /* the engine's; may be NULL */
+    unsigned int vcpu_count; /* the VM's; only one runs */
+    bool steps;              /* single instructions: a breakpoint far away is armed */
+    bool disturbed;          /* kicks, interrupts, writes to code at random times */
+    uint64_t patience_ms;    /* how long a program may run before it counts as endless */
 };
 
 struct program_machine;

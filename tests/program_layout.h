@@ -33,13 +33,15 @@
 /* A program ends by a jump to an undefined instruction there. */
 #define PROGRAM_END 0x2000f000
 
-/* For the kernel's eyes only. */
+/* For the kernel's eyes only. The page tables of code and of data: a kernel's program may write. */
+#define PROGRAM_CODE_ENTRIES   0x30006000
+#define PROGRAM_DATA_ENTRIES   0x30007000
 #define PROGRAM_KERNEL         0x30000000 /* the handlers */
 #define PROGRAM_RECOVERY       0x30001000 /* where to go on after a fault, see below */
 #define PROGRAM_LOG            0x30002000 /* a count, then the records */
 #define PROGRAM_TABLES         0x30003000 /* GDT, TSS and, in the middle, IDT */
 #define PROGRAM_KERNEL_STACK   0x30005000 /* its end: of exceptions; two pages */
-#define PROGRAM_INTERRUPTS     0x30006000 /* its end: of interrupts; one page */
+#define PROGRAM_INTERRUPTS     0x30009000 /* its end: of interrupts; one page */
 #define PROGRAM_GDT            (PROGRAM_TABLES)
 #define PROGRAM_TSS            (PROGRAM_TABLES + 0x200)
 #define PROGRAM_IDT            (PROGRAM_TABLES + 0x800)

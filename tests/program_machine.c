@@ -65,6 +65,8 @@ static const struct page pages[] = {
     {PROGRAM_LOG, 0xa2000, ENTRY_W | ENTRY_AD, FOR_KERNEL, false},
     {PROGRAM_TABLES, 0xa3000, ENTRY_W | ENTRY_AD, FOR_KERNEL, false},
     {PROGRAM_TABLES + 0x1000, 0xa4000, ENTRY_W | ENTRY_AD, FOR_KERNEL, false},
+    {PROGRAM_CODE_ENTRIES, AT_TABLES, ENTRY_W | ENTRY_AD, FOR_KERNEL, false},
+    {PROGRAM_DATA_ENTRIES, AT_TABLES + 0x1000, ENTRY_W | ENTRY_AD, FOR_KERNEL, false},
     {PROGRAM_INTERRUPTS - 0x1000, 0xa5000, ENTRY_W | ENTRY_AD, FOR_KERNEL, false},
 };
 #define PAGES (sizeof(pages) / sizeof(pages[0]))
@@ -342,8 +344,12 @@ static void *help(void *context)
         if (!machine->running) {
             continue;
         }
-        if (!machine->options.disturbed || differential_chance(&random, 50)) {
+        uint32_t roll = differential_below(&random, 100);
+        if (!machine->options.disturbed || roll < 45) {
             soft_engine.kick(machine->vcpu);
+        } else if (roll < 60) { /* a device has written there: what was there already */
+            uint32_t offset = differential_below(&random, PROGRAM_CODE_BYTES - 8);
+            guestmem_written(machine->memory, gpa(physical_of(PROGRAM_CODE + offset)), 1);
         } else {
             machine->interrupt_waits = true;
             soft_engine.interrupt_changed(machine->vcpu);
@@ -511,6 +517,13 @@ static void run_program(struct program_machine *machine, const struct program *p
     outcome->interrupts = machine->interrupts_taken;
 }
 
+/* A fuzzer's signals may come meanwhile. */
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0 && errno == EINTR) {
+    }
+}
+
 static void *live(void *context)
 {
     struct program_machine *machine = context;
@@ -520,7 +533,7 @@ static void *live(void *context)
         soft_engine.vcpu_create(machine->vm, &options, &machine->vcpu, machine->error);
     sem_post(&machine->done);
     for (;;) {
-        sem_wait(&machine->wanted);
+        wait_for(&machine->wanted);
         if (machine->program == NULL) {
             break;
         }
@@ -539,7 +552,7 @@ void program_machine_run(struct program_machine *machine, const struct program *
     machine->program = program;
     machine->outcome = outcome;
     sem_post(&machine->wanted);
-    sem_wait(&machine->done);
+    wait_for(&machine->done);
 }
 
 /* --- creation --- */
@@ -556,7 +569,7 @@ static int create(struct program_machine *machine, struct error *error)
     }
     machine->ram = guestmem_pointer(machine->memory, gpa(0), MEMORY_BYTES);
     struct engine_vm_options options = {.memory = machine->memory,
-                                        .vcpu_count = 1,
+                                        .vcpu_count = machine->options.vcpu_count,
                                         .tsc_hz = 1000000000,
                                         .arguments = machine->options.arguments};
     status = soft_engine.vm_create(&options, &machine->vm, error);
@@ -577,7 +590,7 @@ static int create(struct program_machine *machine, struct error *error)
     if (!machine->has_thread) {
         return error_set(error, EAGAIN, "no thread");
     }
-    sem_wait(&machine->done);
+    wait_for(&machine->done);
     machine->error = NULL;
     if (machine->creation == 0) {
         machine->has_helper = pthread_create(&machine->helper, NULL, help, machine) == 0;

@@ -244,6 +244,41 @@ void program_strings(struct program_maker *maker)
     program_instruction(maker, bytes, n);
 }
 
+/* A page's permissions or its place change, and the processor is told. */
+static void remap(struct program_maker *maker)
+{
+    static const struct {
+        uint32_t linear, entries;
+        uint32_t place; /* XORed to the address there: another page's */
+    } pages[] = {{PROGRAM_DATA, PROGRAM_DATA_ENTRIES, 0x80000 ^ 0x7e000},
+                 {PROGRAM_DATA + 0x1000, PROGRAM_DATA_ENTRIES, 0x7e000 ^ 0x70000},
+                 {PROGRAM_READ_ONLY, PROGRAM_DATA_ENTRIES, 0x90000 ^ 0x80000},
+                 {PROGRAM_DATA + 0x4000, PROGRAM_DATA_ENTRIES, 0x70000 ^ 0x60000},
+                 {PROGRAM_STACK, PROGRAM_DATA_ENTRIES, 0x62000 ^ 0x61000},
+                 {PROGRAM_CODE + 0x2000, PROGRAM_CODE_ENTRIES, 0x52000 ^ 0x4e000},
+                 {PROGRAM_CODE + 0x3000, PROGRAM_CODE_ENTRIES, 0x52000 ^ 0x4e000}};
+    static const uint32_t bits[] = {2, 2, 2, 1, 1, 4, 0x60}; /* R/W, P, U/S, A and D */
+    unsigned int which = program_below(maker, 7);
+    uint32_t change =
+        program_chance(maker, 60) ? bits[program_below(maker, 7)] : pages[which].place;
+    const struct program_operand entry =
+        program_linear(pages[which].entries + 8 * (pages[which].linear >> 12 & 511));
+    const struct program_operand page =
+        program_linear(pages[which].linear + program_below(maker, 0x1000));
+    program_encode(maker,
+                   &(struct program_encoding){.opcode = 0x81,
+                                              .size = 4,
+                                              .reg = 6,
+                                              .reg_is_digit = true,
+                                              .immediate_size = 4,
+                                              .immediate = change},
+                   &entry);
+    program_encode(maker,
+                   &(struct program_encoding){
+                       .map = 1, .opcode = 0x01, .size = 4, .reg = 7, .reg_is_digit = true},
+                   &page);
+}
+
 /* Instructions of the kernel, and such as end a block. */
 void program_system_piece(struct program_maker *maker)
 {
@@ -255,16 +290,19 @@ void program_system_piece(struct program_maker *maker)
         const uint32_t values = X86_FLAGS_ARITHMETIC | X86_FLAGS_DF | X86_FLAGS_AC | X86_FLAGS_IF;
         uint8_t bytes[5] = {0x68};
         uint32_t value = (uint32_t)program_bits(maker) & values;
+        value |= program_chance(maker, 15) ? X86_FLAGS_TF : 0;
         memcpy(bytes + 1, &value, 4);
         program_instruction(maker, bytes, 5);
         program_put_operation(maker, 0x9d);
     } else if (roll < 7 && maker->to->is_kernel) {
-        unsigned int which = program_below(maker, 8);
+        unsigned int which = program_below(maker, 12);
         if (which < 4) {
             program_put_operation(maker, of_kernel[which]);
         } else if (which < 6) { /* RAX from and to CR3 */
             program_put_operation(maker, 0x0f20d8);
             program_put_operation(maker, 0x0f22d8);
+        } else if (which < 10) {
+            remap(maker);
         } else {
             struct program_operand operand = program_memory(maker);
             program_encode(maker,

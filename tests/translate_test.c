@@ -1,6 +1,6 @@
 /*
  * translate_test [--seed N] [--programs N] [--seconds N] [--corpus DIR] [--expected ARGUMENTS]
- *                [--actual ARGUMENTS] [--steps] [--disturb] [--verbose] [--show SEED]
+ *                [--actual ARGUMENTS] [--cpus N] [--steps] [--disturb] [--verbose] [--show SEED]
  *
  * Random programs (program.h) on the soft engine, interpreted and translated: replays the corpus,
  * then makes up programs. A program that differs is made smaller, shown, and written to the corpus.
@@ -26,6 +26,7 @@
 struct options {
     uint64_t seed, programs, seconds;
     const char *corpus, *expected, *actual;
+    unsigned int cpus;
     bool steps, disturb, verbose, shows;
 };
 
@@ -285,9 +286,10 @@ static void show_counts(const struct tester *tester)
 static bool open_machines(struct tester *tester, bool disturbed)
 {
     const struct options *options = &tester->options;
-    const struct program_machine_options expected = {.arguments = options->expected,
-                                                     .patience_ms = EXPECTED_PATIENCE_MS};
+    const struct program_machine_options expected = {
+        .arguments = options->expected, .vcpu_count = 1, .patience_ms = EXPECTED_PATIENCE_MS};
     const struct program_machine_options actual = {.arguments = options->actual,
+                                                   .vcpu_count = options->cpus,
                                                    .steps = options->steps,
                                                    .disturbed = disturbed,
                                                    .patience_ms = ACTUAL_PATIENCE_MS};
@@ -341,17 +343,13 @@ static void show(struct tester *tester)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {{"seed", required_argument, NULL, 's'},
-                                          {"programs", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"corpus", required_argument, NULL, 'c'},
-                                          {"expected", required_argument, NULL, 'e'},
-                                          {"actual", required_argument, NULL, 'a'},
-                                          {"show", required_argument, NULL, 'p'},
-                                          {"steps", no_argument, NULL, 'b'},
-                                          {"disturb", no_argument, NULL, 'd'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"seed", required_argument, NULL, 's'},     {"programs", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 't'},  {"corpus", required_argument, NULL, 'c'},
+        {"expected", required_argument, NULL, 'e'}, {"actual", required_argument, NULL, 'a'},
+        {"show", required_argument, NULL, 'p'},     {"cpus", required_argument, NULL, 'm'},
+        {"steps", no_argument, NULL, 'b'},          {"disturb", no_argument, NULL, 'd'},
+        {"verbose", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (option) {
@@ -376,6 +374,9 @@ static void parse(int argc, char **argv, struct options *options)
         case 'a':
             options->actual = optarg;
             break;
+        case 'm':
+            options->cpus = (unsigned int)strtoul(optarg, NULL, 0);
+            break;
         case 'b':
             options->steps = true;
             break;
@@ -394,8 +395,10 @@ static void parse(int argc, char **argv, struct options *options)
 int main(int argc, char **argv)
 {
     static struct tester tester;
-    tester.options = (struct options){
-        .seed = SEED_DEFAULT, .programs = PROGRAMS_DEFAULT, .expected = "tier=interpreter"};
+    tester.options = (struct options){.seed = SEED_DEFAULT,
+                                      .programs = PROGRAMS_DEFAULT,
+                                      .expected = "tier=interpreter",
+                                      .cpus = 1};
     parse(argc, argv, &tester.options);
     if (tester.options.shows) {
         show(&tester);
