@@ -434,11 +434,18 @@ static void test_store_into_walk(struct fixture *fixture)
 /* With an event waiting a string instruction pauses: its end is not told. */
 static void test_paused_string(struct fixture *fixture)
 {
-    static const uint8_t code[] = {0xf3, 0xa4}; /* rep movsb */
+    static const uint8_t code[] = {0xfd, 0xf3, 0xa4}; /* std; rep movsb: no chunks */
+    struct error error;
     load(fixture, code, sizeof(code));
     soft_attend(fixture->cpu, SOFT_ATTENTION_INTERRUPT);
-    CHECK(!lockstep_before(fixture->lockstep, fixture->cpu, 1));
+    CHECK(!lockstep_before(fixture->lockstep, fixture->cpu, 2));
     CHECK(!fixture->cpu->mid_string);
+    atomic_store(&fixture->cpu->attention, 0);
+    CHECK(lockstep_before(fixture->lockstep, fixture->cpu, 2));
+    soft_attend(fixture->cpu, SOFT_ATTENTION_INTERRUPT); /* now translated code pauses */
+    CHECK(play(fixture, 2));
+    CHECK(lockstep_after(fixture->lockstep, fixture->cpu, NULL, 0, &error));
+    CHECK_EQUAL(fixture->cpu->gpr[X86_RCX], 2);
     atomic_store(&fixture->cpu->attention, 0);
     CHECK(lockstep_before(fixture->lockstep, fixture->cpu, 1));
 }
@@ -491,6 +498,21 @@ static void test_left_early(struct fixture *fixture)
     CHECK(!lockstep_after(fixture->lockstep, fixture->cpu, NULL, 0, &error));
     CHECK(strstr(error.text, "rcx") != NULL);
     CHECK(lockstep_failure(fixture->lockstep) != NULL);
+    atomic_store(&fixture->cpu->attention, 0);
+}
+
+/* A branch back into the block ends where an early leave might have been. */
+static void test_branch_into_block(struct fixture *fixture)
+{
+    /* inc rax; inc rcx; dec edx; jnz to inc rcx */
+    static const uint8_t code[] = {0x48, 0xff, 0xc0, 0x48, 0xff, 0xc1, 0xff, 0xca, 0x75, 0xf9};
+    struct error error;
+    load(fixture, code, sizeof(code));
+    CHECK(lockstep_before(fixture->lockstep, fixture->cpu, 4));
+    soft_attend(fixture->cpu, SOFT_ATTENTION_INTERRUPT);
+    CHECK(play(fixture, 4));
+    CHECK_EQUAL(fixture->cpu->rip, SOFT_GUEST_CODE + 3);
+    CHECK(lockstep_after(fixture->lockstep, fixture->cpu, NULL, 0, &error));
     atomic_store(&fixture->cpu->attention, 0);
 }
 
@@ -568,6 +590,7 @@ int main(void)
     with_fixture(test_paused_string);
     with_fixture(test_undefined_flags);
     with_fixture(test_left_early);
+    with_fixture(test_branch_into_block);
     with_fixture(test_misses);
     test_32_bit();
     test_one_vcpu_only();

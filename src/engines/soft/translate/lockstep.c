@@ -242,6 +242,7 @@ static void drop_data_tags(struct soft_tlb *tlb)
 
 bool lockstep_before(struct lockstep *lockstep, struct soft_cpu *cpu, unsigned int count)
 {
+    cpu->mid_string = false; /* of an instruction that ran long ago: now it tells of the new ones */
     lockstep_capture(cpu, &lockstep->start);
     lockstep->comparing = run_reference(lockstep, cpu, count, &lockstep->undo);
     if (lockstep->comparing) {
@@ -373,6 +374,19 @@ static bool differs_again(struct lockstep *lockstep, struct soft_cpu *cpu)
     return steady;
 }
 
+static bool is_equal(const struct lockstep *lockstep)
+{
+    return lockstep_equal(&lockstep->translated, &lockstep->reference, lockstep->path.undefined) &&
+           memory_is_as_after(&lockstep->undo);
+}
+
+/* The same after as much of the path as translated code went, if it left early. */
+static bool is_equal_so_far(struct lockstep *lockstep, struct soft_cpu *cpu)
+{
+    unsigned int count = left_after(lockstep, cpu);
+    return count > 0 && shorten(lockstep, cpu, count) && is_equal(lockstep);
+}
+
 bool lockstep_after(struct lockstep *lockstep, struct soft_cpu *cpu, const void *host_code,
                     size_t host_length, struct error *error)
 {
@@ -380,14 +394,12 @@ bool lockstep_after(struct lockstep *lockstep, struct soft_cpu *cpu, const void 
         return true;
     }
     lockstep->comparing = false;
-    unsigned int early = left_after(lockstep, cpu);
-    if (early > 0 && !shorten(lockstep, cpu, early)) {
+    if (cpu->mid_string) { /* paused between two iterations: how far it got is not the path's */
         lockstep->statistics.unsteady++;
         return true;
     }
     lockstep_capture(cpu, &lockstep->translated);
-    if (lockstep_equal(&lockstep->translated, &lockstep->reference, lockstep->path.undefined) &&
-        memory_is_as_after(&lockstep->undo)) {
+    if (is_equal(lockstep) || is_equal_so_far(lockstep, cpu)) {
         lockstep->statistics.compared++;
         return true;
     }
