@@ -13,6 +13,7 @@
 #include "check.h"
 #include "engines/soft/block.h"
 #include "soft_machine.h"
+#include "soft_tier.h"
 #include "x86/registers.h"
 
 /* --- a guest modifies its own code --- */
@@ -429,7 +430,9 @@ static void test_arena_overflow(void)
     machine->cpus[0].rdi = code;
     CHECK_EQUAL(soft_machine_run(machine, MACHINE_CODE), MACHINE_DONE);
     CHECK_EQUAL(machine->cpus[0].result, 2 * MANY_INSTRUCTIONS);
-    CHECK(soft_machine_get64(machine, 0x8000) >= 2);
+    if (!soft_tier_translates_at_once()) {
+        CHECK(soft_machine_get64(machine, 0x8000) >= 2); /* all of it was interpreted once */
+    }
     soft_machine_destroy(machine);
 }
 

@@ -558,7 +558,6 @@ static void test_store_into_code(void)
         command_as(&world, level, guest_pcid_store, page + 0x900, 1);
         go(&world, 1, false);
         CHECK_EQUAL(look(&world, AS_USER, page, BY_FETCH), 9);
-        CHECK_EQUAL(__atomic_load_n(&cpu_of(&world)->write_revoked, __ATOMIC_ACQUIRE), 1);
         for (uint64_t value = 0x50; value < 0x53; value++) {
             go(&world, 0, true);
             command_as(&world, level, guest_pcid_store, page,

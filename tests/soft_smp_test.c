@@ -13,6 +13,7 @@
 #include "check.h"
 #include "engines/soft/cpu.h"
 #include "soft_machine.h"
+#include "soft_tier.h"
 #include "x86/registers.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -419,7 +420,9 @@ static void test_write_revoked(void)
     soft_machine_load(machine, MACHINE_CODE, guest_revoke, GUEST_LENGTH(revoke));
     soft_machine_load(machine, 0x153000, "\xc3", 1);
     run_all_disturbed(machine, 1);
-    CHECK_EQUAL(revoked.after, 1);
+    if (!soft_tier_translates_at_once()) { /* who enters translated code clears it */
+        CHECK_EQUAL(revoked.after, 1);
+    }
     soft_machine_destroy(machine);
 }
 

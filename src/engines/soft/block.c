@@ -10,6 +10,7 @@
 #include "engines/soft/fast.h"
 #include "engines/soft/tlb_set.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/translate/translate.h"
 
 #define ARENA_BYTES     (UINT64_C(32) << 20)
 #define BLOCK_OPS_MAX   64
@@ -159,6 +160,9 @@ void soft_block_cache_drop_page(struct soft_cpu *cpu, uint64_t page)
         *link = block->page_next;
         cache->statistics.dropped++;
     }
+    if (translate_is_on(cpu)) {
+        translate_drop_page(cpu, page);
+    }
     soft_block_cache_forget_addresses(cpu);
 }
 
@@ -215,8 +219,8 @@ static bool vex_in_wrong_mode(const struct soft_cpu *cpu, const struct x86_instr
 }
 
 /* Decides how an instruction is to be run in tier 2. */
-static unsigned int prepare(struct soft_cpu *cpu, struct soft_instruction *in,
-                            enum x86_decode_result result)
+unsigned int soft_instruction_prepare(struct soft_cpu *cpu, struct soft_instruction *in,
+                                      enum x86_decode_result result)
 {
     static const struct soft_execute_entry undefined = {soft_undefined, SOFT_ENDS_BLOCK, NULL};
     const struct soft_execute_entry *entry = &undefined;
@@ -236,39 +240,44 @@ static unsigned int prepare(struct soft_cpu *cpu, struct soft_instruction *in,
     return entry->flags;
 }
 
-struct builder {
-    struct soft_cpu *cpu;
-    struct soft_block_cache *cache;
-    uint64_t physical; /* of the page */
-    const uint8_t *host;
-    unsigned int offset; /* in the page, of the next instruction */
-    unsigned int marked; /* granules up to this offset are marked */
-    struct soft_op ops[BLOCK_OPS_MAX + 1];
-    unsigned int count;
-};
-
-static void mark(struct builder *builder, unsigned int end)
+void soft_code_reader_start(struct soft_code_reader *reader, uint64_t physical, const uint8_t *host)
 {
-    if (end > builder->marked) {
-        unsigned int from = builder->marked;
-        soft_code_mark(builder->cpu, builder->physical + from, end - from);
-        builder->marked =
-            (end + (1u << SOFT_GRANULE_SHIFT) - 1) & ~((1u << SOFT_GRANULE_SHIFT) - 1);
+    reader->offset = (unsigned int)(physical & SOFT_PAGE_MASK);
+    reader->physical = physical - reader->offset;
+    reader->host = host - reader->offset;
+    reader->marked = reader->offset & ~((1u << SOFT_GRANULE_SHIFT) - 1);
+}
+
+static void mark(struct soft_cpu *cpu, struct soft_code_reader *reader, unsigned int end)
+{
+    if (end > reader->marked) {
+        unsigned int from = reader->marked;
+        soft_code_mark(cpu, reader->physical + from, end - from);
+        reader->marked = (end + (1u << SOFT_GRANULE_SHIFT) - 1) & ~((1u << SOFT_GRANULE_SHIFT) - 1);
     }
 }
 
-/* Decodes what stands at the builder's offset, from a copy that nobody else can change. */
-static enum x86_decode_result decode_next(struct builder *builder, struct soft_instruction *in)
+enum x86_decode_result soft_code_reader_decode(struct soft_cpu *cpu,
+                                               struct soft_code_reader *reader,
+                                               struct soft_instruction *in)
 {
-    unsigned int available = (unsigned int)SOFT_PAGE_SIZE - builder->offset;
+    unsigned int available = (unsigned int)SOFT_PAGE_SIZE - reader->offset;
     if (available > X86_INSTRUCTION_MAX) {
         available = X86_INSTRUCTION_MAX;
     }
-    mark(builder, builder->offset + available);
-    memcpy(in->bytes, builder->host + builder->offset, available);
-    enum x86_decode_mode mode = builder->cpu->mode & SOFT_MODE_DECODE;
+    mark(cpu, reader, reader->offset + available);
+    memcpy(in->bytes, reader->host + reader->offset, available);
+    enum x86_decode_mode mode = cpu->mode & SOFT_MODE_DECODE;
     return x86_decode(mode, in->bytes, available, &in->decoded);
 }
+
+struct builder {
+    struct soft_cpu *cpu;
+    struct soft_block_cache *cache;
+    struct soft_code_reader reader;
+    struct soft_op ops[BLOCK_OPS_MAX + 1];
+    unsigned int count;
+};
 
 /* Appends one instruction; returns true if the block must end after it. */
 static bool append(struct builder *builder, const struct soft_instruction *decoded,
@@ -277,7 +286,7 @@ static bool append(struct builder *builder, const struct soft_instruction *decod
     struct soft_cpu *cpu = builder->cpu;
     struct soft_op *op = &builder->ops[builder->count++];
     memset(op, 0, sizeof(*op));
-    op->offset = (uint16_t)builder->offset;
+    op->offset = (uint16_t)builder->reader.offset;
     op->length = decoded->decoded.length;
     if (result == X86_DECODE_OK && (cpu->mode & SOFT_MODE_FAST) != 0 &&
         soft_has(cpu, (enum x86_feature)decoded->decoded.feature)) {
@@ -288,7 +297,7 @@ static bool append(struct builder *builder, const struct soft_instruction *decod
     }
     struct soft_instruction *in = arena_take(builder->cache, sizeof(*in));
     *in = *decoded;
-    bool last = (prepare(cpu, in, result) & SOFT_ENDS_BLOCK) != 0;
+    bool last = (soft_instruction_prepare(cpu, in, result) & SOFT_ENDS_BLOCK) != 0;
     op->instruction = in;
     op->count = (uint8_t)builder->count;
     op->handler = soft_op_tier2(cpu, last);
@@ -300,9 +309,9 @@ static void append_end(struct builder *builder)
     struct soft_op *op = &builder->ops[builder->count];
     memset(op, 0, sizeof(*op));
     op->handler = soft_op_end;
-    op->offset = (uint16_t)builder->offset;
-    op->displacement = (int32_t)builder->offset;
-    op->branch_is_local = builder->offset < SOFT_PAGE_SIZE;
+    op->offset = (uint16_t)builder->reader.offset;
+    op->displacement = (int32_t)builder->reader.offset;
+    op->branch_is_local = builder->reader.offset < SOFT_PAGE_SIZE;
     op->count = (uint8_t)builder->count;
     builder->count++;
 }
@@ -334,17 +343,13 @@ static const struct soft_op *build(struct soft_cpu *cpu, uint64_t physical, cons
     if (cache->used + worst > ARENA_BYTES) {
         soft_block_cache_drop_all(cpu);
     }
-    struct builder builder = {.cpu = cpu,
-                              .cache = cache,
-                              .physical = physical & ~SOFT_PAGE_MASK,
-                              .host = host - (physical & SOFT_PAGE_MASK),
-                              .offset = (unsigned int)(physical & SOFT_PAGE_MASK)};
-    builder.marked = builder.offset & ~((1u << SOFT_GRANULE_SHIFT) - 1);
+    struct builder builder = {.cpu = cpu, .cache = cache};
+    soft_code_reader_start(&builder.reader, physical, host);
     bool last = false;
-    while (!last && builder.count < BLOCK_OPS_MAX && builder.offset < SOFT_PAGE_SIZE) {
+    while (!last && builder.count < BLOCK_OPS_MAX && builder.reader.offset < SOFT_PAGE_SIZE) {
         struct soft_instruction in;
         memset(&in, 0, sizeof(in));
-        enum x86_decode_result result = decode_next(&builder, &in);
+        enum x86_decode_result result = soft_code_reader_decode(cpu, &builder.reader, &in);
         if (result == X86_DECODE_TRUNCATED) {
             if (builder.count == 0) {
                 return NULL;
@@ -352,7 +357,7 @@ static const struct soft_op *build(struct soft_cpu *cpu, uint64_t physical, cons
             break;
         }
         last = append(&builder, &in, result);
-        builder.offset += in.decoded.length;
+        builder.reader.offset += in.decoded.length;
     }
     if (!last) {
         append_end(&builder);
@@ -373,11 +378,17 @@ static struct jump *jump_of(struct soft_block_cache *cache, uint64_t rip)
     return &cache->jumps[hash & ((1u << JUMP_BITS) - 1)];
 }
 
+/* What runs often is for the translator, which must see each block that is entered. */
+static bool is_for_translator(const struct soft_cpu *cpu)
+{
+    return translate_is_on(cpu) && (cpu->mode & SOFT_MODE_FAST) != 0;
+}
+
 const struct soft_op *soft_jump(struct soft_cpu *cpu, uint64_t rip)
 {
     const struct jump *jump = jump_of(cpu->blocks, rip);
     cpu->rip = rip;
-    if (jump->rip == rip && jump->stamp == stamp(cpu, rip) &&
+    if (jump->rip == rip && jump->stamp == stamp(cpu, rip) && !is_for_translator(cpu) &&
         atomic_load_explicit(&cpu->attention, memory_order_relaxed) == 0) {
         cpu->gpr[SOFT_GPR_CODE] = rip - jump->ops->offset;
         return jump->ops;
@@ -427,7 +438,7 @@ static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
 {
     struct soft_op *from = cpu->link_from;
     cpu->link_from = NULL;
-    if (from == NULL) {
+    if (from == NULL || is_for_translator(cpu)) {
         return;
     }
     if (from->branch_is_local) {
@@ -440,6 +451,11 @@ static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
     }
     from->generation = (uint32_t)cpu->code_generation[cpu->rip >> 63];
     from->target = ops;
+}
+
+struct soft_translation soft_block_fetch(struct soft_cpu *cpu)
+{
+    return translate_fetch(cpu, fetch_linear(cpu));
 }
 
 const struct soft_op *soft_block_enter(struct soft_cpu *cpu)
@@ -514,7 +530,7 @@ enum x86_operation soft_run_single(struct soft_cpu *cpu)
     fetch_linear(cpu);
     enum x86_decode_result result = fetch_decode(cpu, &in);
     cpu->next_rip = cpu->rip + in.decoded.length;
-    prepare(cpu, &in, result);
+    soft_instruction_prepare(cpu, &in, result);
     in.execute(cpu, &in);
     cpu->rip = soft_64bit(cpu) ? cpu->next_rip : cpu->next_rip & 0xffffffff;
     cpu->instructions++;

@@ -13,6 +13,7 @@
 #define TRAPEZE_ENGINES_SOFT_BLOCK_H
 
 #include "engines/soft/op.h"
+#include "engines/soft/translate.h"
 
 struct soft_block_cache;
 
@@ -41,6 +42,33 @@ void soft_block_cache_drop_all(struct soft_cpu *cpu);
  * decoded. cpu->link_from, the branch that led here, is linked to it.
  */
 const struct soft_op *soft_block_enter(struct soft_cpu *cpu);
+
+/* --- for the translator, which reads code as blocks are built --- */
+
+/* Where the byte at cpu->rip lies. Raises #PF, #GP. */
+struct soft_translation soft_block_fetch(struct soft_cpu *cpu);
+
+/* Reads instructions one after the other, up to the end of a page. */
+struct soft_code_reader {
+    uint64_t physical; /* of the page */
+    const uint8_t *host;
+    unsigned int offset; /* in the page, of the next instruction */
+    unsigned int marked; /* granules up to this offset are marked */
+};
+
+/* physical, host: of the first byte */
+void soft_code_reader_start(struct soft_code_reader *reader, uint64_t physical,
+                            const uint8_t *host);
+/*
+ * Decodes what stands at reader->offset, from a copy that nobody else can change; the bytes are
+ * marked as code. Fills in->decoded and in->bytes.
+ */
+enum x86_decode_result soft_code_reader_decode(struct soft_cpu *cpu,
+                                               struct soft_code_reader *reader,
+                                               struct soft_instruction *in);
+/* Decides how tier 2 runs it (in->execute); returns SOFT_ENDS_BLOCK or 0. */
+unsigned int soft_instruction_prepare(struct soft_cpu *cpu, struct soft_instruction *in,
+                                      enum x86_decode_result result);
 
 /* Fetches, decodes and runs the instruction at cpu->rip through tier 2, without the cache. Returns
    what it was. */

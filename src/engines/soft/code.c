@@ -10,6 +10,7 @@
 #include "engines/soft/exclusive.h"
 #include "engines/soft/host_access.h"
 #include "engines/soft/tlb_set.h"
+#include "engines/soft/translate/translate.h"
 #include "vm/guestmem.h"
 
 static size_t granules_length(const struct memory_slot *slot)
@@ -223,6 +224,9 @@ void soft_code_serve_requests(struct soft_cpu *cpu)
     pthread_mutex_unlock(&cpu->code_lock);
     if (count > SOFT_CODE_REQUESTS_MAX) {
         soft_block_cache_drop_all(cpu);
+        if (translate_is_on(cpu)) {
+            translate_drop_all(cpu);
+        }
         return;
     }
     for (unsigned int i = 0; i < count; i++) {

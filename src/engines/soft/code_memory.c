@@ -125,6 +125,16 @@ const void *code_memory_add(struct code_memory *memory, const uint8_t *code, siz
     return address;
 }
 
+uint8_t *code_memory_writable(struct code_memory *memory)
+{
+    return memory->writable;
+}
+
+const uint8_t *code_memory_executable(const struct code_memory *memory)
+{
+    return memory->executable;
+}
+
 bool code_memory_contains(const struct code_memory *memory, uintptr_t address)
 {
     return address - (uintptr_t)memory->executable < memory->size;

@@ -24,6 +24,13 @@ void code_memory_destroy(struct code_memory *memory); /* NULL is allowed */
 /* Copies code in and returns where it can be called, 16-byte aligned; NULL when it is full. */
 const void *code_memory_add(struct code_memory *memory, const uint8_t *code, size_t length);
 
+/*
+ * The whole in its two mappings, for who manages the space himself (and then does not use
+ * code_memory_add).
+ */
+uint8_t *code_memory_writable(struct code_memory *memory);
+const uint8_t *code_memory_executable(const struct code_memory *memory);
+
 /* True if an instruction pointer lies within. Async-signal-safe. */
 bool code_memory_contains(const struct code_memory *memory, uintptr_t address);
 

@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "engines/soft/event.h"
+#include "engines/soft/translate/state.h"
 #include "engines/soft/translate/statistics.h"
 #include "vm/engine.h"
 #include "x86/decode/decode.h"
@@ -189,6 +190,8 @@ struct soft_cpu {
     const struct interrupt_source *interrupts;
     struct soft_tlb *tlbs[SOFT_REGIME_COUNT]; /* the current PCID's */
     struct soft_tlb_sets *tlb_sets;           /* those of all PCIDs: tlb_set.h */
+
+    struct translate_state translate; /* translate/state.h */
 
     struct translate_statistics statistics;
 };

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "engines/soft/block.h"
 #include "engines/soft/code.h"
 #include "engines/soft/cpuid.h"
@@ -17,6 +18,7 @@
 #include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/perf_map.h"
 #include "engines/soft/translate/trace.h"
+#include "engines/soft/translate/translate.h"
 
 struct engine_vm {
     struct soft_vm soft;
@@ -121,6 +123,7 @@ static void vcpu_destroy(struct engine_vcpu *vcpu)
     lockstep_destroy(cpu->lockstep);
     native_fault_leave(vcpu->faults);
     soft_fpu_destroy(cpu->fpu);
+    translate_destroy(cpu);
     soft_block_cache_destroy(cpu);
     soft_tlb_destroy(cpu);
     pthread_mutex_destroy(&cpu->code_lock);
@@ -133,6 +136,15 @@ static void note_features(struct soft_cpu *cpu)
         if (i == X86_FEATURE_BASE || cpuid_has(&cpu->cpuid, (enum x86_feature)i)) {
             cpu->features |= UINT64_C(1) << i;
         }
+    }
+}
+
+/* Without executable memory (a security policy, say) there is still the interpreter. */
+static void create_translator(struct soft_cpu *cpu)
+{
+    struct error error = {0};
+    if (cpu->vm->options.translate && translate_create(cpu, &error) != 0) {
+        log_warn("vCPU %u only interprets, which is slower: %s", cpu->index, error.text);
     }
 }
 
@@ -152,6 +164,9 @@ static int create_parts(struct engine_vcpu *vcpu, struct error *error)
     status = soft_fpu_create(cpu->vm->thunks, &cpu->fpu, error);
     if (status == 0) {
         status = native_fault_enter(thunk_cache_memory(cpu->vm->thunks), &vcpu->faults, error);
+    }
+    if (status == 0) {
+        create_translator(cpu);
     }
     return status;
 }

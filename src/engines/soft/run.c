@@ -15,6 +15,7 @@
 #include "engines/soft/msr.h"
 #include "engines/soft/system.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/translate/translate.h"
 
 /* --- between instructions --- */
 
@@ -241,6 +242,9 @@ static void run_until_exit(struct soft_cpu *cpu)
         if (in_shadow(cpu) || (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
                                SOFT_ATTENTION_STEP) != 0) {
             step(cpu);
+            continue;
+        }
+        if (translate_is_on(cpu) && translate_run(cpu)) {
             continue;
         }
         const struct soft_op *op = soft_block_enter(cpu);

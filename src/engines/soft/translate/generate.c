@@ -1,0 +1,626 @@
+#include "engines/soft/translate/generate.h"
+
+#include <string.h>
+
+#include "engines/soft/tlb.h"
+#include "engines/soft/translate/select.h"
+
+#define ALL_FLAGS ((uint16_t)X86_FLAGS_ARITHMETIC)
+
+/* Both take RAX; AH is what LAHF and SAHF know. */
+#define LAHF_SETO 0x9f, 0x0f, 0x90, 0xc0
+#define ADD_SAHF  0x04, 0x7f, 0x9e /* ADD AL, 7FH overflows when AL, the guest's OF, is 1 */
+
+/* --- flags --- */
+
+static void save_flags(struct generate *generate)
+{
+    struct emitter *emitter = &generate->emitter;
+    generate_scratch(generate);
+    emit_move(emitter, T0, X86_RAX);
+    EMIT(emitter, LAHF_SETO);
+    emit_store(emitter, GS_FIELD(arithmetic), X86_RAX, 2);
+    emit_move(emitter, X86_RAX, T0);
+    generate->saved = true;
+}
+
+static void emit_restore_flags(struct emitter *emitter, unsigned int scratch)
+{
+    emit_move(emitter, scratch, X86_RAX);
+    emit_load(emitter, X86_RAX, GS_FIELD(arithmetic), 2);
+    EMIT(emitter, ADD_SAHF);
+    emit_move(emitter, X86_RAX, scratch);
+}
+
+static bool overwrites_flags(const struct unit_instruction *at)
+{
+    return at->kind == UNIT_NATIVE && at->facts.flags_read == 0 &&
+           at->facts.flags_written == ALL_FLAGS;
+}
+
+/*
+ * True if the flags, which nobody wants, can be told by generate->recipe until they are
+ * overwritten: what it looks at stays in its registers that long.
+ */
+static bool find_recipe(struct generate *generate)
+{
+    const struct unit *unit = generate->unit;
+    uint32_t needs;
+    if (generate->producer < 0) {
+        return false;
+    }
+    unsigned int from = (unsigned int)generate->producer;
+    generate->recipe = translate_recipe_of(&unit->instruction[from], &needs);
+    bool known = generate->recipe.kind != RECIPE_NONE;
+    for (unsigned int i = from + 1; known && i < unit->count; i++) {
+        const struct unit_instruction *at = &unit->instruction[i];
+        if (i >= generate->index && overwrites_flags(at)) {
+            return true;
+        }
+        known = (at->facts.writes & needs) == 0;
+    }
+    generate->recipe.kind = RECIPE_NONE;
+    return false;
+}
+
+void generate_clobber_flags(struct generate *generate, uint16_t wanted)
+{
+    if (generate->native && !generate->saved && (wanted != 0 || !find_recipe(generate))) {
+        save_flags(generate);
+    }
+    generate->native = false;
+}
+
+void generate_clobber_flags_before(struct generate *generate)
+{
+    generate_clobber_flags(generate, translate_flags_before(generate->at));
+}
+
+void generate_need_flags(struct generate *generate, unsigned int scratch)
+{
+    if (!generate->native && generate->saved) {
+        generate->cached[scratch - T0] = false;
+        emit_restore_flags(&generate->emitter, scratch);
+    }
+    generate->native = true;
+}
+
+void generate_note_flags(struct generate *generate)
+{
+    if ((generate->at->facts.flags_changed | generate->at->facts.flags_written) != 0) {
+        generate->native = true;
+        generate->saved = false;
+        generate->producer = (int)generate->index;
+        generate->recipe.kind = RECIPE_NONE;
+    }
+}
+
+/* --- registers --- */
+
+void generate_fill(struct generate *generate, unsigned int reg)
+{
+    if ((reg == T0 || reg == T1) && !generate->cached[reg - T0]) {
+        emit_load(&generate->emitter, reg, GS_REGISTER(reg), 8);
+        generate->cached[reg - T0] = true;
+    }
+}
+
+void generate_spill(struct generate *generate, unsigned int reg)
+{
+    if (reg == T0 || reg == T1) {
+        emit_store(&generate->emitter, GS_REGISTER(reg), reg, 8);
+        generate->cached[reg - T0] = true;
+    }
+}
+
+/* --- sites and stubs --- */
+
+struct translate_site *generate_site(struct generate *generate)
+{
+    struct translate_site *site =
+        translate_cache_take(generate->translator->cache, sizeof(struct translate_site));
+    if (site == NULL || generate->pending_count == SITES_PENDING_MAX) {
+        generate->failed = true;
+        return NULL;
+    }
+    site->offset = generate->at->offset;
+    site->length = generate->at->in.decoded.length;
+    site->count = (uint16_t)(generate->index + 1);
+    site->recipe = generate->recipe;
+    generate->pending[generate->pending_count++] = site;
+    return site;
+}
+
+struct stub *generate_stub(struct generate *generate, enum stub_kind kind)
+{
+    static struct stub nowhere;
+    if (generate->stub_count == STUBS_MAX) {
+        generate->failed = true;
+        return &nowhere;
+    }
+    struct stub *stub = &generate->stubs[generate->stub_count++];
+    *stub = (struct stub){.kind = kind, .branch = generate->emitter.at};
+    return stub;
+}
+
+struct stub *generate_stub_if(struct generate *generate, unsigned int condition,
+                              enum stub_kind kind)
+{
+    emit_jump_if(&generate->emitter, condition, emit_address(&generate->emitter));
+    return generate_stub(generate, kind);
+}
+
+/* --- memory --- */
+
+static void add_segment_base(struct generate *generate, const struct x86_instruction *in)
+{
+    struct emitter *emitter = &generate->emitter;
+    if (in->segment != X86_FS && in->segment != X86_GS) {
+        return;
+    }
+    emit_alu_memory(emitter, EMIT_ADD, T0,
+                    emit_gs(offsetof(struct soft_cpu, address_base) + 8u * in->segment));
+    if ((generate->unit->mode & SOFT_MODE_DECODE) != X86_DECODE_64) {
+        EMIT(emitter, 0x45, 0x89, 0xd2); /* MOV R10D, R10D: linear addresses are cut to 32 bits */
+    }
+}
+
+void generate_linear(struct generate *generate, const struct x86_instruction *in)
+{
+    struct emitter *emitter = &generate->emitter;
+    if (in->base == X86_REGISTER_RIP) {
+        emit_load(emitter, T0, GS_REGISTER(SOFT_GPR_CODE), 8);
+        int32_t displacement = in->displacement + generate->at->offset + in->length;
+        emit_load_effective(emitter, T0, emit_at(T0, displacement), 8);
+    } else {
+        generate_fill(generate, in->base);
+        generate_fill(generate, in->index);
+        struct emit_memory address = {.base = in->base,
+                                      .index = in->index,
+                                      .scale = in->scale,
+                                      .displacement = in->displacement};
+        emit_load_effective(emitter, T0, address, in->address_size);
+    }
+    generate_scratch(generate);
+    add_segment_base(generate, in);
+}
+
+void generate_check(struct generate *generate, unsigned int size, bool write)
+{
+    struct emitter *emitter = &generate->emitter;
+    int32_t tag = (int32_t)(write ? offsetof(struct soft_tlb_entry, write_tag)
+                                  : offsetof(struct soft_tlb_entry, read_tag));
+    _Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_ENTRIES == 4096,
+                   "the index is made of linear address bits 12 to 23, 32 bytes an entry");
+    emit_move(emitter, T1, T0);
+    emit_shift(emitter, true, T1, 7, 8);
+    emit_alu_immediate(emitter, EMIT_AND, T1, (SOFT_TLB_ENTRIES - 1) << 5, 4);
+    emit_alu_memory(emitter, EMIT_ADD, T1, GS_FIELD(tlb));
+    emit_alu_memory(emitter, EMIT_SUB, T0, emit_at(T1, tag));
+    emit_alu_immediate(emitter, EMIT_CMP, T0, (int32_t)(SOFT_PAGE_SIZE - size), 8);
+    struct stub *stub = generate_stub_if(generate, EMIT_IF_ABOVE, STUB_ACCESS);
+    emit_alu_memory(emitter, EMIT_ADD, T0,
+                    emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, host)));
+    stub->site = generate_site(generate);
+    if (stub->site != NULL) {
+        stub->site->with_address = emit_address(emitter);
+        stub->site->size = (uint8_t)size;
+        stub->site->write = write;
+    }
+    generate_scratch(generate);
+}
+
+void generate_after_store(struct generate *generate, unsigned int host, unsigned int size)
+{
+    if (!generate->translator->smp) {
+        return;
+    }
+    generate_clobber_flags(generate, generate->at->flags_after);
+    emit_alu_memory_immediate(&generate->emitter, EMIT_CMP, GS_FIELD(write_revoked), 0, 1);
+    struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
+    stub->target = generate->translator->glue.raced;
+    stub->site = generate_site(generate);
+    stub->host = host;
+    if (stub->site != NULL) {
+        stub->site->size = (uint8_t)size;
+    }
+}
+
+void generate_after_push(struct generate *generate, unsigned int size)
+{
+    unsigned int before = generate->stub_count;
+    generate_after_store(generate, T0, size);
+    if (generate->stub_count > before && generate->stubs[before].site != NULL) {
+        generate->stubs[before].site->with_address = emit_address(&generate->emitter);
+    }
+}
+
+/* --- exits --- */
+
+static struct translate_link *new_link(struct generate *generate, uint16_t offset)
+{
+    if (generate->link_count == generate->links_max) {
+        generate->failed = true;
+        return NULL;
+    }
+    struct translate_link *link = &generate->links[generate->link_count++];
+    link->from = generate->block;
+    link->offset = offset;
+    link->native_flags = generate->native;
+    return link;
+}
+
+static const uint8_t *leave_of(const struct generate *generate)
+{
+    const struct translate_glue *glue = &generate->translator->glue;
+    return generate->native ? glue->leave_native : glue->leave_saved;
+}
+
+static void branch_to_stub(struct generate *generate, int condition)
+{
+    const uint8_t *here = emit_address(&generate->emitter);
+    if (condition >= 0) {
+        emit_jump_if(&generate->emitter, (unsigned int)condition, here);
+    } else {
+        emit_jump(&generate->emitter, here);
+    }
+}
+
+void generate_exit(struct generate *generate, int condition, int64_t target)
+{
+    bool code64 = (generate->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    bool backward = target <= generate->at->offset;
+    struct translate_link *link = new_link(generate, (uint16_t)(target & (int64_t)SOFT_PAGE_MASK));
+    if (link == NULL) {
+        return;
+    }
+    branch_to_stub(generate, condition);
+    if (backward && !generate->polled) {
+        struct stub *stub = generate_stub(generate, STUB_POLL_AND_LEAVE);
+        stub->link = link;
+        stub->native = generate->native;
+        stub->wide = code64;
+        stub->pages = (int32_t)(target & ~(int64_t)SOFT_PAGE_MASK);
+        link->native_flags = false;
+        link->unlinked = generate->translator->glue.leave_saved;
+    } else if (target >= 0 && target < (int64_t)SOFT_PAGE_SIZE) {
+        struct stub *stub = generate_stub(generate, STUB_LEAVE);
+        stub->link = link;
+        stub->target = leave_of(generate);
+        link->patch = generate->emitter.at;
+    } else {
+        struct stub *stub = generate_stub(generate, STUB_ANOTHER_PAGE);
+        stub->link = link;
+        stub->wide = code64;
+        stub->pages = (int32_t)(target & ~(int64_t)SOFT_PAGE_MASK);
+        link->unlinked = leave_of(generate);
+    }
+    link->destination = link->unlinked;
+}
+
+void generate_indirect_exit(struct generate *generate, int16_t stack_undo)
+{
+    struct emitter *emitter = &generate->emitter;
+    bool upper = generate->upper;
+    struct emit_memory key = emit_gs(offsetof(struct soft_cpu, translate.key) + (upper ? 8 : 0));
+    generate_scratch(generate);
+    emit_move(emitter, T1, T0);
+    emit_shift(emitter, true, T1, TRANSLATE_JUMP_BITS, 8);
+    emit_alu_register(emitter, EMIT_XOR, T1, T0, 4);
+    emit_alu_immediate(emitter, EMIT_AND, T1, (1 << TRANSLATE_JUMP_BITS) - 1, 4);
+    emit_shift(emitter, false, T1, 4, 4);
+    emit_alu_memory(emitter, EMIT_XOR, T0, key);
+    struct emit_memory tag =
+        emit_gs(offsetof(struct soft_cpu, translate.jumps) + offsetof(struct translate_jump, tag));
+    tag.base = T1;
+    emit_alu_memory(emitter, EMIT_CMP, T0, tag);
+    struct translate_site *site = generate_site(generate);
+    if (site == NULL) {
+        return;
+    }
+    site->stack_undo = stack_undo;
+    struct stub *miss = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_INDIRECT);
+    miss->site = site;
+    miss->upper = upper;
+    emit_alu_memory_immediate(emitter, EMIT_CMP, GS_FIELD(attention), 0, 4);
+    struct stub *attention = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_INDIRECT);
+    attention->site = site;
+    attention->upper = upper;
+    emit_alu_memory(emitter, EMIT_XOR, T0, key);
+    emit_alu_immediate(emitter, EMIT_AND, T0, -(int32_t)SOFT_PAGE_SIZE, 8);
+    emit_store(emitter, GS_REGISTER(SOFT_GPR_CODE), T0, 8);
+    struct emit_memory code = tag;
+    code.displacement += (int32_t)offsetof(struct translate_jump, code);
+    emit_jump_memory(emitter, code);
+}
+
+void generate_callout(struct generate *generate, bool last)
+{
+    generate_clobber_flags(generate, ALL_FLAGS);
+    struct translate_site *site = generate_site(generate);
+    struct soft_instruction *instruction =
+        translate_cache_take(generate->translator->cache, sizeof(*instruction));
+    if (site == NULL || instruction == NULL) {
+        generate->failed = true;
+        return;
+    }
+    *instruction = generate->at->in;
+    site->instruction = instruction;
+    site->leaves = last;
+    emit_move_immediate(&generate->emitter, T1, (uint64_t)(uintptr_t)site);
+    emit_jump(&generate->emitter, generate->translator->glue.callout);
+    generate_scratch(generate);
+    generate->native = generate->saved = true; /* the glue leaves them in both places */
+    generate->recipe.kind = RECIPE_NONE;
+}
+
+/* --- stubs --- */
+
+static void emit_site(struct generate *generate, const void *site)
+{
+    emit_move_immediate(&generate->emitter, T1, (uint64_t)(uintptr_t)site);
+}
+
+/* Moves gpr[SOFT_GPR_CODE] to another page, without touching flags. */
+static void emit_turn_page(struct generate *generate, const struct stub *stub)
+{
+    if (stub->pages != 0) {
+        unsigned int size = stub->wide ? 8 : 4; /* outside 64-bit mode it wraps at 4 GByte */
+        emit_load(&generate->emitter, T0, GS_REGISTER(SOFT_GPR_CODE), 8);
+        emit_load_effective(&generate->emitter, T0, emit_at(T0, stub->pages), size);
+        emit_store(&generate->emitter, GS_REGISTER(SOFT_GPR_CODE), T0, 8);
+    }
+}
+
+static void emit_through_link(struct generate *generate, const struct stub *stub)
+{
+    emit_turn_page(generate, stub);
+    emit_site(generate, stub->link);
+    emit_jump_memory(&generate->emitter,
+                     emit_at(T1, (int32_t)offsetof(struct translate_link, destination)));
+}
+
+static void emit_poll_and_leave(struct generate *generate, const struct stub *stub)
+{
+    struct emitter *emitter = &generate->emitter;
+    if (stub->native) {
+        generate->saved = false;
+        save_flags(generate);
+    }
+    emit_alu_memory_immediate(emitter, EMIT_CMP, GS_FIELD(attention), 0, 4);
+    emit_jump_if(emitter, EMIT_IF_NOT_EQUAL, emit_address(emitter));
+    uint8_t *branch = emitter->at;
+    emit_through_link(generate, stub);
+    emit_patch(branch, emitter->displacement, emit_address(emitter));
+    emit_turn_page(generate, stub);
+    emit_site(generate, stub->link);
+    emit_jump(emitter, generate->translator->glue.leave_saved);
+}
+
+static void emit_stub(struct generate *generate, const struct stub *stub)
+{
+    struct emitter *emitter = &generate->emitter;
+    emit_patch(stub->branch, emitter->displacement, emit_address(emitter));
+    switch (stub->kind) {
+    case STUB_ACCESS:
+        emit_alu_memory(
+            emitter, EMIT_ADD, T0,
+            emit_at(T1, (int32_t)(stub->site->write ? offsetof(struct soft_tlb_entry, write_tag)
+                                                    : offsetof(struct soft_tlb_entry, read_tag))));
+        emit_site(generate, stub->site);
+        emit_jump(emitter, generate->translator->glue.access);
+        break;
+    case STUB_SITE:
+        if (stub->host == T1) {
+            emit_move(emitter, T0, T1);
+        }
+        emit_site(generate, stub->site);
+        emit_jump(emitter, stub->target);
+        break;
+    case STUB_LEAVE:
+        stub->link->unlinked = emit_address(emitter);
+        stub->link->destination = stub->link->unlinked;
+        emit_site(generate, stub->link);
+        emit_jump(emitter, stub->target);
+        break;
+    case STUB_ANOTHER_PAGE:
+        emit_through_link(generate, stub);
+        break;
+    case STUB_POLL_AND_LEAVE:
+        emit_poll_and_leave(generate, stub);
+        break;
+    case STUB_INDIRECT:
+        emit_alu_memory(emitter, EMIT_XOR, T0,
+                        emit_gs(offsetof(struct soft_cpu, translate.key) + (stub->upper ? 8 : 0)));
+        emit_store(emitter, GS_FIELD(rip), T0, 8);
+        emit_site(generate, (const uint8_t *)stub->site + 1);
+        emit_jump(emitter, generate->translator->glue.leave_saved);
+        break;
+    }
+}
+
+/* --- the block --- */
+
+/* The place where the instruction before ends, for the sites that resume there; NULL: nowhere. */
+static void place_pending(struct generate *generate, const uint8_t *place)
+{
+    for (unsigned int i = 0; i < generate->pending_count; i++) {
+        generate->pending[i]->resume = generate->pending[i]->leaves ? NULL : place;
+    }
+    generate->pending_count = 0;
+}
+
+/*
+ * Attention is looked at where that costs least: before an instruction that overwrites all flags,
+ * so that none need be saved. If there is some, that one instruction is run by itself and the
+ * flags are exact when the run loop takes over.
+ */
+static bool is_poll_place(const struct unit_instruction *at)
+{
+    return overwrites_flags(at) && (at->in.decoded.flags & X86_INSTRUCTION_MEMORY) == 0;
+}
+
+static bool goes_back(const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    return at->kind == UNIT_NATIVE && (in->flags & X86_INSTRUCTION_RELATIVE) != 0 &&
+           at->offset + in->length + in->immediate <= at->offset;
+}
+
+/* The last poll place before the first exit that goes back; the unit's count if there is none. */
+static unsigned int choose_poll(const struct unit *unit)
+{
+    unsigned int place = unit->count;
+    for (unsigned int i = 0; i < unit->count; i++) {
+        if (goes_back(&unit->instruction[i])) {
+            return place;
+        }
+        if (is_poll_place(&unit->instruction[i])) {
+            place = i;
+        }
+    }
+    return unit->count;
+}
+
+static void emit_poll(struct generate *generate)
+{
+    generate->native = false;
+    generate->recipe.kind = RECIPE_NONE;
+    emit_alu_memory_immediate(&generate->emitter, EMIT_CMP, GS_FIELD(attention), 0, 4);
+    struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
+    stub->target = generate->translator->glue.single;
+    stub->site = generate_site(generate);
+    if (stub->site != NULL) {
+        stub->site->leaves = true;
+    }
+    generate->polled = true;
+}
+
+static void generate_instructions(struct generate *generate)
+{
+    struct unit *unit = generate->unit;
+    unsigned int poll = choose_poll(unit);
+    for (unsigned int i = 0; i < unit->count && !generate->failed; i++) {
+        generate->at = &unit->instruction[i];
+        generate->index = i;
+        place_pending(generate, emit_address(&generate->emitter));
+        generate->translator->code_of[i] = emit_address(&generate->emitter);
+        if (i == poll) {
+            emit_poll(generate);
+        }
+        if (generate->at->kind == UNIT_NATIVE) {
+            translate_select(generate);
+        } else {
+            generate_callout(generate, generate->at->kind == UNIT_CALLOUT_LAST);
+        }
+    }
+    const uint8_t *end = emit_address(&generate->emitter);
+    generate->translator->code_of[unit->count] = end;
+    place_pending(generate, unit->ends_in_transfer ? NULL : end);
+    if (!unit->ends_in_transfer) {
+        generate_exit(generate, -1, unit->end);
+    }
+}
+
+/* How many direct exits there may be. */
+static unsigned int exits_of(const struct unit *unit)
+{
+    unsigned int exits = 1; /* the fall through */
+    for (unsigned int i = 0; i < unit->count; i++) {
+        const struct unit_instruction *at = &unit->instruction[i];
+        exits += (at->in.decoded.flags & X86_INSTRUCTION_RELATIVE) != 0 ? 1 : 0;
+    }
+    return exits;
+}
+
+static bool may_call_c(const struct unit_instruction *at)
+{
+    const unsigned int those = X86_INSTRUCTION_MEMORY | X86_INSTRUCTION_BRANCH;
+    return at->kind != UNIT_NATIVE || (at->in.decoded.flags & those) != 0 ||
+           (at->facts.writes >> X86_RSP & 1) != 0;
+}
+
+/*
+ * If nobody wants the flags that the block finds, but something may show them before they are
+ * overwritten, they are best in cpu->arithmetic from the start.
+ */
+static bool wants_flags_saved(const struct unit *unit)
+{
+    if (translate_flags_before(&unit->instruction[0]) != 0) {
+        return false;
+    }
+    for (unsigned int i = 0; i < unit->count; i++) {
+        if (may_call_c(&unit->instruction[i])) {
+            return true;
+        }
+        if (overwrites_flags(&unit->instruction[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void generate_entry(struct generate *generate)
+{
+    generate->native = true;
+    if (wants_flags_saved(generate->unit)) {
+        save_flags(generate);
+        generate->native = false;
+    }
+    generate->block->entry_saved = emit_address(&generate->emitter);
+}
+
+/* Where the flags are wanted in EFLAGS, the entry for saved ones brings them there. */
+static void generate_entry_saved(struct generate *generate)
+{
+    if (translate_flags_before(&generate->unit->instruction[0]) != 0) {
+        generate->block->entry_saved = emit_address(&generate->emitter);
+        emit_restore_flags(&generate->emitter, T0);
+        emit_jump(&generate->emitter, generate->block->code);
+    }
+}
+
+struct translate_block *translate_generate(struct soft_cpu *cpu)
+{
+    struct translator *translator = cpu->translate.translator;
+    struct translate_cache *cache = translator->cache;
+    struct unit *unit = &translator->unit;
+    struct generate generate;
+    memset(&generate, 0, offsetof(struct generate, stubs));
+    generate.stub_count = 0;
+    generate.cpu = cpu;
+    generate.translator = translator;
+    generate.unit = unit;
+    generate.producer = -1;
+    generate.upper = (unit->mode & TRANSLATE_UPPER) != 0;
+    generate.emitter = translate_cache_begin(cache);
+    uint8_t *start = generate.emitter.at;
+    generate.block = translate_cache_take(cache, sizeof(*generate.block));
+    generate.links_max = exits_of(unit);
+    generate.links =
+        translate_cache_take(cache, generate.links_max * sizeof(struct translate_link));
+    if (generate.block == NULL || generate.links == NULL) {
+        return NULL;
+    }
+    struct translate_block *block = generate.block;
+    block->code = emit_address(&generate.emitter);
+    translate_liveness(unit);
+    generate_entry(&generate);
+    generate_instructions(&generate);
+    generate_entry_saved(&generate);
+    for (unsigned int i = 0; i < generate.stub_count && !generate.failed; i++) {
+        emit_stub(&generate, &generate.stubs[i]);
+    }
+    if (generate.failed || generate.emitter.full) {
+        return NULL;
+    }
+    block->physical = unit->physical;
+    block->mode = unit->mode;
+    block->count = (uint16_t)unit->count;
+    block->guest_length = (uint16_t)(unit->end - (unit->physical & SOFT_PAGE_MASK));
+    block->code_length = (uint32_t)(generate.emitter.at - start);
+    block->links = generate.links;
+    block->link_count = generate.link_count;
+    translate_cache_commit(cache, &generate.emitter, block);
+    return block;
+}

@@ -1,0 +1,125 @@
+/*
+ * Making one block's host code: the state of the work, and the steps that all instructions share.
+ *
+ * Registers while translated code runs: every guest register is in the host register of the same
+ * number, but R10 and R11, which are scratch: their guest values are in cpu->gpr, and sometimes
+ * also in the host's (`cached`). RSP is the guest's: nothing may touch the host's stack.
+ *
+ * Flags: `native`: EFLAGS holds the guest's; `saved`: cpu->arithmetic does. Neither: nobody wants
+ * them before they are overwritten.
+ *
+ * Owner: translate_generate's frame. Thread: the vCPU.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_GENERATE_H
+#define TRAPEZE_ENGINES_SOFT_TRANSLATE_GENERATE_H
+
+#include "engines/soft/translate/translator.h"
+
+#define T0 10u
+#define T1 11u
+
+/* The place of a field of struct soft_cpu. */
+#define GS_FIELD(field) emit_gs(offsetof(struct soft_cpu, field))
+#define GS_REGISTER(n)  emit_gs(offsetof(struct soft_cpu, gpr) + 8 * (size_t)(n))
+
+/* Code that is put behind the block's end, out of the way: what a rare branch leads to. */
+enum stub_kind {
+    STUB_ACCESS,        /* a miss of the TLB: T0 and T1 as the check leaves them */
+    STUB_SITE,          /* T1 = site, then to `target` */
+    STUB_LEAVE,         /* T1 = link, then to `target` */
+    STUB_INDIRECT,      /* T0 = RIP with its key: back to C */
+    STUB_ANOTHER_PAGE,  /* gpr[SOFT_GPR_CODE] is moved, then through the link */
+    STUB_POLL_AND_LEAVE /* saves flags, looks for attention, then through the link */
+};
+
+struct stub {
+    enum stub_kind kind;
+    uint8_t *branch; /* end of the branch that leads here, in the writable mapping */
+    struct translate_site *site;
+    struct translate_link *link;
+    const uint8_t *target;
+    int32_t pages;     /* to another page: how far, in bytes */
+    unsigned int host; /* STUB_SITE: the register that holds the host address */
+    bool native;       /* STUB_POLL_AND_LEAVE: flags are in EFLAGS */
+    bool wide;         /* 64-bit mode */
+    bool upper;        /* STUB_INDIRECT: which key */
+};
+
+#define STUBS_MAX         320
+#define SITES_PENDING_MAX 8
+
+struct generate {
+    struct soft_cpu *cpu;
+    struct translator *translator;
+    struct unit *unit;
+    struct emitter emitter;
+    const struct unit_instruction *at; /* the instruction being made */
+    unsigned int index;                /* its place in the unit */
+    bool native, saved;
+    int producer; /* the last instruction that made flags natively; -1: none of this block */
+    struct translate_recipe recipe; /* of flags that are neither native nor saved */
+    bool cached[2];                 /* host R10, R11 hold the guest's */
+    bool polled;                    /* attention has been looked at on the way here */
+    bool vectors;                   /* the guest's vector registers are known to be loaded */
+    bool failed;                    /* out of room somewhere */
+    bool upper;                     /* the code runs in the upper half of the address space */
+    struct translate_block *block;
+    struct translate_link *links;
+    unsigned int link_count, links_max;
+    struct translate_site *pending[SITES_PENDING_MAX]; /* to be told where the next one starts */
+    unsigned int pending_count;
+    struct stub stubs[STUBS_MAX];
+    unsigned int stub_count;
+};
+
+/* --- flags --- */
+
+/* Before host code that destroys EFLAGS; wanted: the flags that must outlive it. */
+void generate_clobber_flags(struct generate *generate, uint16_t wanted);
+/* The same at the instruction's beginning. */
+void generate_clobber_flags_before(struct generate *generate);
+/* Makes EFLAGS hold the guest's flags; scratch: T0 or T1, whichever is free. */
+void generate_need_flags(struct generate *generate, unsigned int scratch);
+/* After the guest's instruction ran natively: sees to what it did to the flags. */
+void generate_note_flags(struct generate *generate);
+
+/* --- registers R10 and R11 --- */
+
+void generate_fill(struct generate *generate, unsigned int reg); /* any other: nothing */
+void generate_spill(struct generate *generate, unsigned int reg);
+/* Scratch is about to be overwritten. */
+static inline void generate_scratch(struct generate *generate)
+{
+    generate->cached[0] = generate->cached[1] = false;
+}
+
+/* --- sites and stubs --- */
+
+/* A site for the current instruction. */
+struct translate_site *generate_site(struct generate *generate);
+struct stub *generate_stub(struct generate *generate, enum stub_kind kind);
+/* A conditional branch to a stub. */
+struct stub *generate_stub_if(struct generate *generate, unsigned int condition,
+                              enum stub_kind kind);
+
+/* --- memory --- */
+
+/* T0 = the linear address of the ModRM memory operand. May destroy EFLAGS: clobber first. */
+void generate_linear(struct generate *generate, const struct x86_instruction *in);
+/* T0, a linear address, becomes a host address good for size bytes; T1 is free. EFLAGS go. */
+void generate_check(struct generate *generate, unsigned int size, bool write);
+/* After a store through an address in `host`: has the page become code meanwhile? EFLAGS go. */
+void generate_after_store(struct generate *generate, unsigned int host, unsigned int size);
+/* The same for a call's, where the transfer of control is still to come. Address in T0. */
+void generate_after_push(struct generate *generate, unsigned int size);
+
+/* --- exits --- */
+
+/* A direct exit; condition < 0: always. target: relative to the page. */
+void generate_exit(struct generate *generate, int condition, int64_t target);
+/* To the RIP in T0. stack_undo: see struct translate_site. */
+void generate_indirect_exit(struct generate *generate, int16_t stack_undo);
+/* The instruction by the interpreter. */
+void generate_callout(struct generate *generate, bool last);
+
+#endif

@@ -1,0 +1,109 @@
+#include "engines/soft/translate/recipe.h"
+
+#include "engines/soft/alu.h"
+#include "engines/soft/translate/translator.h"
+
+static enum translate_recipe_kind kind_of(const struct x86_instruction *in, bool same)
+{
+    switch ((enum x86_operation)in->operation) {
+    case X86_OP_AND:
+    case X86_OP_OR:
+    case X86_OP_XOR:
+        return RECIPE_LOGIC;
+    case X86_OP_ADD:
+        return same ? RECIPE_NONE : RECIPE_ADD; /* the upper bit of what was doubled is gone */
+    case X86_OP_SUB:
+        return same ? RECIPE_LOGIC : RECIPE_SUB; /* zero: the flags are those of XOR, too */
+    case X86_OP_NEG:
+        return RECIPE_NEG;
+    case X86_OP_CMP:
+        return RECIPE_CMP;
+    case X86_OP_TEST:
+        return RECIPE_TEST;
+    default:
+        return RECIPE_NONE;
+    }
+}
+
+static uint32_t register_bit(unsigned int reg, unsigned int size, bool has_rex)
+{
+    bool high = size == 1 && !has_rex && reg >= 4 && reg < 8;
+    return UINT32_C(1) << (high ? reg - 4 : reg);
+}
+
+struct translate_recipe translate_recipe_of(const struct unit_instruction *at, uint32_t *needs)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    struct translate_recipe recipe = {.kind = RECIPE_NONE};
+    *needs = 0;
+    if (at->kind != UNIT_NATIVE || (in->flags & X86_INSTRUCTION_MEMORY) != 0) {
+        return recipe;
+    }
+    bool has_modrm = (in->flags & X86_INSTRUCTION_MODRM) != 0;
+    recipe.size = in->operand_size;
+    recipe.has_rex = (in->flags & X86_INSTRUCTION_REX) != 0;
+    if (in->operation == X86_OP_NEG) {
+        recipe.first = recipe.second = in->rm;
+    } else if (in->immediate_size != 0) { /* of the accumulator, where there is no ModRM */
+        recipe.first = has_modrm ? in->rm : X86_RAX;
+        recipe.second = RECIPE_IMMEDIATE;
+        recipe.immediate = (int32_t)in->immediate;
+    } else {
+        bool to_register = in->opcode < 0x40 && (in->opcode & 2) != 0;
+        recipe.first = to_register ? in->reg : in->rm;
+        recipe.second = to_register ? in->rm : in->reg;
+    }
+    recipe.kind = (uint8_t)kind_of(in, recipe.first == recipe.second);
+    if (recipe.kind != RECIPE_NONE) {
+        *needs = register_bit(recipe.first, recipe.size, recipe.has_rex);
+        if (recipe.second != RECIPE_IMMEDIATE && recipe.kind != RECIPE_LOGIC) {
+            *needs |= register_bit(recipe.second, recipe.size, recipe.has_rex);
+        }
+    }
+    return recipe;
+}
+
+typedef uint64_t alu_function(uint16_t *arithmetic, uint64_t a, uint64_t b);
+
+#define SIZES(name)                                                                                \
+    {                                                                                              \
+        soft_##name##8, soft_##name##16, soft_##name##32, soft_##name##64                          \
+    }
+
+void translate_recipe_apply(struct soft_cpu *cpu, const struct translate_recipe *recipe)
+{
+    static alu_function *const add[] = SIZES(add);
+    static alu_function *const sub[] = SIZES(sub);
+    static alu_function *const and[] = SIZES(and);
+    unsigned int size = recipe->size;
+    if (recipe->kind == RECIPE_NONE) {
+        return;
+    }
+    uint64_t first = soft_get_register(cpu, recipe->first, size, recipe->has_rex);
+    uint64_t second = recipe->second == RECIPE_IMMEDIATE
+                          ? (uint64_t)(int64_t)recipe->immediate
+                          : soft_get_register(cpu, recipe->second, size, recipe->has_rex);
+    unsigned int index = soft_size_index(size);
+    switch ((enum translate_recipe_kind)recipe->kind) {
+    case RECIPE_NONE:
+        break;
+    case RECIPE_LOGIC:
+        and[index](&cpu->arithmetic, first, first);
+        break;
+    case RECIPE_ADD:
+        add[index](&cpu->arithmetic, first - second, second);
+        break;
+    case RECIPE_SUB:
+        sub[index](&cpu->arithmetic, first + second, second);
+        break;
+    case RECIPE_NEG:
+        sub[index](&cpu->arithmetic, 0, 0 - first);
+        break;
+    case RECIPE_CMP:
+        sub[index](&cpu->arithmetic, first, second);
+        break;
+    case RECIPE_TEST:
+        and[index](&cpu->arithmetic, first, second);
+        break;
+    }
+}

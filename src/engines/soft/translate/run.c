@@ -1,0 +1,382 @@
+/*
+ * From block to block, and what translated code asks of C.
+ */
+#include <asm/prctl.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engines/soft/block.h"
+#include "engines/soft/code.h"
+#include "engines/soft/fast_memory.h"
+#include "engines/soft/fpu.h"
+#include "engines/soft/host_access.h"
+#include "engines/soft/translate.h"
+#include "engines/soft/translate/translate.h"
+#include "engines/soft/translate/translator.h"
+#include "vm/guestmem.h"
+
+#define KEY_MODE_BITS 4
+#define KEY_SHIFT     48
+#define SERIAL_MAX    0xffeu /* all zeroes and all ones would be those of plain addresses */
+
+#define MXCSR_MASKS 0x1f80u
+
+/* --- creation --- */
+
+int translate_create(struct soft_cpu *cpu, struct error *error)
+{
+    struct translator *translator =
+        mmap(NULL, sizeof(*translator), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (translator == MAP_FAILED) {
+        return error_set(error, ENOMEM, "no memory for vCPU %u's translator", cpu->index);
+    }
+    const struct soft_options *options = &cpu->vm->options;
+    int status = translate_cache_create((size_t)options->code_cache / cpu->vm->vcpu_count,
+                                        &translator->cache, error);
+    if (status != 0) {
+        munmap(translator, sizeof(*translator));
+        return status;
+    }
+    translator->translate_after = options->translate_after;
+    translator->smp = cpu->vm->vcpu_count > 1;
+    translator->host_has_avx = __builtin_cpu_supports("avx");
+    translator->serial[0] = translator->serial[1] = 1;
+    cpu->translate.self = cpu;
+    cpu->translate.translator = translator;
+    if (!translate_make_glue(cpu)) {
+        translate_destroy(cpu);
+        return error_set(error, ENOMEM, "the translator's glue code does not fit");
+    }
+    return 0;
+}
+
+void translate_destroy(struct soft_cpu *cpu)
+{
+    struct translator *translator = cpu->translate.translator;
+    if (translator != NULL) {
+        translate_cache_destroy(translator->cache);
+        munmap(translator, sizeof(*translator));
+        cpu->translate.translator = NULL;
+    }
+}
+
+/* --- modes and keys --- */
+
+static bool vectors_raise_nothing(const struct soft_cpu *cpu)
+{
+    const uint64_t states = X86_XCR0_SSE | X86_XCR0_AVX, enabled = X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
+    return cpu->translate.translator->host_has_avx && (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) == 0 &&
+           (cpu->cr4 & enabled) == enabled && (cpu->xcr0 & states) == states &&
+           (cpu->fpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
+static uint16_t mode_of(const struct soft_cpu *cpu)
+{
+    unsigned int mode = cpu->mode;
+    mode |= vectors_raise_nothing(cpu) ? TRANSLATE_VECTORS : 0;
+    mode |= cpu->rip >> 63 != 0 ? TRANSLATE_UPPER : 0;
+    return (uint16_t)mode;
+}
+
+static void set_keys(struct soft_cpu *cpu, uint16_t mode)
+{
+    struct translator *translator = cpu->translate.translator;
+    unsigned int bits = ((mode & SOFT_MODE_USER) != 0 ? 1u : 0) |
+                        ((mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 2u : 0) |
+                        ((mode & TRANSLATE_VECTORS) != 0 ? 4u : 0) |
+                        ((mode & TRANSLATE_X87) != 0 ? 8u : 0);
+    for (unsigned int half = 0; half < 2; half++) {
+        cpu->translate.key[half] = (translator->serial[half] << KEY_MODE_BITS | bits) << KEY_SHIFT;
+    }
+    translator->key_mode = mode;
+}
+
+/* From now on no entry of the jump cache for a half matches. */
+static void renew_key(struct soft_cpu *cpu, unsigned int half)
+{
+    struct translator *translator = cpu->translate.translator;
+    if (++translator->serial[half] > SERIAL_MAX) {
+        translator->serial[half] = 1;
+        memset(cpu->translate.jumps, 0, sizeof(cpu->translate.jumps));
+    }
+    set_keys(cpu, translator->key_mode);
+}
+
+/* Links and the jump cache hold as long as linear addresses keep their meaning. */
+static void forget_if_changed(struct soft_cpu *cpu)
+{
+    struct translator *translator = cpu->translate.translator;
+    for (unsigned int half = 0; half < 2; half++) {
+        if (translator->generation[half] != cpu->code_generation[half]) {
+            translator->generation[half] = cpu->code_generation[half];
+            translate_cache_unbind(translator->cache, half);
+            renew_key(cpu, half);
+        }
+    }
+}
+
+void translate_drop_page(struct soft_cpu *cpu, uint64_t page)
+{
+    translate_cache_drop_page(cpu->translate.translator->cache, page);
+}
+
+void translate_drop_all(struct soft_cpu *cpu)
+{
+    translate_cache_drop_all(cpu->translate.translator->cache);
+}
+
+/* --- finding and making blocks --- */
+
+static struct translate_jump *jump_of(struct soft_cpu *cpu, uint64_t rip)
+{
+    uint32_t hash = (uint32_t)(rip >> TRANSLATE_JUMP_BITS) ^ (uint32_t)rip;
+    return &cpu->translate.jumps[hash & ((1u << TRANSLATE_JUMP_BITS) - 1)];
+}
+
+static struct translate_block *make_block(struct soft_cpu *cpu, uint64_t physical,
+                                          const uint8_t *host, uint16_t mode)
+{
+    struct translator *translator = cpu->translate.translator;
+    struct translate_block *block = NULL;
+    bool fresh = false;
+    for (unsigned int limit = UNIT_MAX; limit > 0 && block == NULL;) {
+        if (!translate_collect(cpu, &translator->unit, physical, host, mode, limit)) {
+            return NULL;
+        }
+        block = translate_generate(cpu);
+        if (block == NULL && !fresh) {
+            translate_cache_next_region(translator->cache);
+            renew_key(cpu, 0);
+            renew_key(cpu, 1);
+            fresh = true;
+        } else {
+            limit /= 2; /* too much even for an empty region */
+        }
+    }
+    return block;
+}
+
+/* Is it time to translate what stands at a physical address? Collisions do no harm. */
+static bool is_hot(struct translator *translator, uint64_t physical)
+{
+    uint64_t hash = physical * UINT64_C(0x9e3779b97f4a7c15) >> (64 - TRANSLATE_RUNS_BITS);
+    if (translator->runs[hash] >= translator->translate_after) {
+        return true;
+    }
+    translator->runs[hash]++;
+    return false;
+}
+
+/* The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. */
+static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
+{
+    struct translator *translator = cpu->translate.translator;
+    struct soft_translation at = soft_block_fetch(cpu);
+    if (at.host == NULL) {
+        return NULL;
+    }
+    struct translate_block *block = translate_cache_find(translator->cache, at.physical, mode);
+    if (block == NULL && is_hot(translator, at.physical)) {
+        block = make_block(cpu, at.physical, at.host, mode);
+        if (block != NULL) {
+            translate_show(cpu, block);
+        }
+    }
+    if (block != NULL && (cpu->cr4 & X86_CR4_LA57) == 0) {
+        uint64_t key = cpu->translate.key[cpu->rip >> 63];
+        *jump_of(cpu, cpu->rip) =
+            (struct translate_jump){.tag = cpu->rip ^ key, .code = block->entry_saved};
+    }
+    return block;
+}
+
+/* The code to run at cpu->rip; NULL if there is none. link: the exit that led here, or NULL. */
+static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *link)
+{
+    struct translator *translator = cpu->translate.translator;
+    uint16_t mode = mode_of(cpu);
+    forget_if_changed(cpu);
+    if (mode != translator->key_mode) {
+        set_keys(cpu, mode);
+    }
+    unsigned int half = (unsigned int)(cpu->rip >> 63);
+    if (link == NULL) {
+        const struct translate_jump *jump = jump_of(cpu, cpu->rip);
+        if (jump->tag == (cpu->rip ^ cpu->translate.key[half])) {
+            return jump->code;
+        }
+    }
+    uint64_t evictions = translate_cache_statistics(translator->cache)->regions_evicted;
+    struct translate_block *block = find_block(cpu, mode);
+    if (block == NULL) {
+        return NULL;
+    }
+    if (link != NULL &&
+        evictions == translate_cache_statistics(translator->cache)->regions_evicted) {
+        translate_cache_link(translator->cache, link, block, half);
+    }
+    return block->entry_saved;
+}
+
+/* --- running --- */
+
+/* GS belongs to nobody else in the process; each thread keeps its own. */
+static void set_gs(const struct soft_cpu *cpu)
+{
+    static _Thread_local const struct soft_cpu *gs;
+    if (gs != cpu) {
+        syscall(SYS_arch_prctl, ARCH_SET_GS, cpu);
+        gs = cpu;
+    }
+}
+
+/* A branch to an address that can't be is a fault of the branch itself. */
+static void check_indirect(struct soft_cpu *cpu, const struct translate_site *site)
+{
+    if (soft_64bit(cpu) && !soft_canonical(cpu, cpu->rip)) {
+        cpu->gpr[X86_RSP] += (uint64_t)(int64_t)site->stack_undo;
+        cpu->rip = cpu->gpr[SOFT_GPR_CODE] + site->offset;
+        soft_run_single(cpu);
+    }
+}
+
+typedef uintptr_t enter_function(struct soft_cpu *cpu, const uint8_t *code);
+
+bool translate_run(struct soft_cpu *cpu)
+{
+    struct translator *translator = cpu->translate.translator;
+    if ((cpu->mode & SOFT_MODE_FAST) == 0) {
+        return false;
+    }
+    const uint8_t *code = find_code(cpu, NULL);
+    if (code == NULL) {
+        return false;
+    }
+    set_gs(cpu);
+    enter_function *enter = (enter_function *)(uintptr_t)translator->glue.enter;
+    cpu->translate.vectors_live = 0;
+    cpu->translate.vectors_reload = 0;
+    while (code != NULL) {
+        cpu->gpr[SOFT_GPR_CODE] = cpu->rip & ~SOFT_PAGE_MASK;
+        if (__atomic_load_n(&cpu->write_revoked, __ATOMIC_RELAXED) != 0) {
+            __atomic_exchange_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST); /* code.h */
+        }
+        uintptr_t left = enter(cpu, code);
+        if (left == 0) {
+            return true;
+        }
+        struct translate_link *link = NULL;
+        if ((left & 1) != 0) {
+            check_indirect(cpu, (const struct translate_site *)(left - 1));
+        } else {
+            link = (struct translate_link *)left;
+            cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + link->offset) & cpu->address_mask;
+        }
+        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0) {
+            return true;
+        }
+        code = find_code(cpu, link);
+    }
+    return true;
+}
+
+/* --- what translated code asks for --- */
+
+static void at_site(struct soft_cpu *cpu, const struct translate_site *site)
+{
+    cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + site->offset) & cpu->address_mask;
+    cpu->next_rip = cpu->rip + site->length;
+    translate_recipe_apply(cpu, &site->recipe);
+}
+
+static void resume_at(struct soft_cpu *cpu, const uint8_t *code, uint64_t t0)
+{
+    cpu->translate.resume = code;
+    cpu->translate.host_address = t0;
+}
+
+/* Behind an instruction that C has run: on in the block, if that still holds. */
+static void resume_behind(struct soft_cpu *cpu, const struct translate_site *site,
+                          uint64_t expected, uint64_t generations)
+{
+    bool same = cpu->rip == expected && site->resume != NULL &&
+                generations == cpu->code_generation[0] + cpu->code_generation[1] &&
+                (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
+                 (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;
+    resume_at(cpu, same ? site->resume : cpu->translate.translator->glue.leave_after,
+              cpu->gpr[X86_R10]);
+}
+
+void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
+{
+    (void)unused;
+    at_site(cpu, site);
+    uint64_t expected = cpu->next_rip & cpu->address_mask;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    soft_run_single(cpu);
+    resume_behind(cpu, site, expected, generations);
+}
+
+void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
+{
+    (void)unused;
+    at_site(cpu, site);
+    uint64_t expected = cpu->next_rip & cpu->address_mask;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    site->instruction->execute(cpu, site->instruction);
+    cpu->rip = cpu->next_rip & (soft_64bit(cpu) ? UINT64_MAX : UINT32_MAX);
+    if (cpu->code_changed) {
+        cpu->code_changed = false;
+        resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
+        return;
+    }
+    resume_behind(cpu, site, expected, generations);
+}
+
+/* The host address for an access, once the TLB has an entry for it; NULL if it gets none. */
+static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    const struct soft_tlb_entry *entry;
+    uint64_t last = SOFT_PAGE_SIZE - site->size;
+    if ((linear & SOFT_PAGE_MASK) > last || (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
+        return NULL;
+    }
+    enum soft_access access = site->write ? SOFT_WRITE : SOFT_READ;
+    soft_translate(cpu, soft_current_regime(cpu), linear, access);
+    return site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
+                       : soft_tlb_read(cpu, linear, site->size);
+}
+
+void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    at_site(cpu, site);
+    uint8_t *host = fill_tlb(cpu, site, linear);
+    if (host != NULL) {
+        resume_at(cpu, site->with_address, (uint64_t)(uintptr_t)host);
+    } else {
+        translate_single(cpu, site, 0);
+    }
+}
+
+/*
+ * A store that may have met a page that has just become code. The instruction is complete (or has
+ * nothing left to do but to transfer control); what the block knows about pages that may be written
+ * is not to be used any longer.
+ */
+void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, uint64_t host)
+{
+    at_site(cpu, site);
+    cpu->rip = cpu->next_rip & cpu->address_mask;
+    for (unsigned int i = 0; i < guestmem_slot_count(cpu->vm->memory); i++) {
+        const struct memory_slot *slot = guestmem_slot(cpu->vm->memory, i);
+        uint64_t offset = host - (uint64_t)(uintptr_t)slot->host;
+        if (offset < slot->length) {
+            soft_code_stored(cpu, slot->base.v + offset, site->size);
+        }
+    }
+    const uint8_t *leave = cpu->translate.translator->glue.leave_after;
+    resume_at(cpu, site->with_address != NULL ? site->with_address : leave, cpu->gpr[X86_R10]);
+}

@@ -1,0 +1,335 @@
+#include "engines/soft/translate/select.h"
+
+/* --- instructions that are the same on the host, but for their memory operand --- */
+
+static bool is_memory(const struct x86_instruction *in)
+{
+    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
+}
+
+/* Opcodes that have a byte register in ModRM.reg. */
+static bool has_byte_register(const struct x86_instruction *in)
+{
+    if (in->map == X86_MAP_0F) {
+        return in->opcode == 0xb0 || in->opcode == 0xc0; /* CMPXCHG, XADD */
+    }
+    return in->map == X86_MAP_ONE_BYTE && in->operand_size == 1 &&
+           (in->opcode < 0x40 || (in->opcode >= 0x84 && in->opcode <= 0x8b));
+}
+
+/* An instruction with AH to DH can't have REX, and so no R10 or R11 as an address. */
+static bool has_high_byte(const struct x86_instruction *in)
+{
+    return has_byte_register(in) && (in->flags & X86_INSTRUCTION_REX) == 0 && in->reg >= 4 &&
+           in->reg < 8;
+}
+
+/* Does ModRM.reg, or VEX.vvvv, name this general register as an operand? */
+static bool names_register(const struct x86_instruction *in, unsigned int reg)
+{
+    const unsigned int other = X86_SHAPE_REG_VECTOR | X86_SHAPE_REG_MMX;
+    return ((in->shape & other) == 0 && in->reg == reg) ||
+           ((in->shape & X86_SHAPE_VVVV_GPR) != 0 && in->vvvv == reg);
+}
+
+/* What ModRM.rm's operand is to the instruction. */
+static bool writes_rm(const struct x86_instruction *in)
+{
+    switch ((enum x86_operation)in->operation) {
+    case X86_OP_ADD:
+    case X86_OP_OR:
+    case X86_OP_ADC:
+    case X86_OP_SBB:
+    case X86_OP_AND:
+    case X86_OP_SUB:
+    case X86_OP_XOR:
+        return in->opcode >= 0x80 || (in->opcode & 2) == 0; /* 03 /r and its like: reg, r/m */
+    case X86_OP_MOV:
+        return in->opcode != 0x8a && in->opcode != 0x8b;
+    case X86_OP_MOVBE:
+        return in->opcode == 0xf1;
+    case X86_OP_CMP:
+    case X86_OP_TEST:
+    case X86_OP_MUL:
+    case X86_OP_IMUL:
+    case X86_OP_IMUL2:
+    case X86_OP_IMUL3:
+    case X86_OP_MOVZX8:
+    case X86_OP_MOVZX16:
+    case X86_OP_MOVSX8:
+    case X86_OP_MOVSX16:
+    case X86_OP_MOVSXD:
+    case X86_OP_CMOVCC:
+    case X86_OP_BT:
+    case X86_OP_BSF:
+    case X86_OP_BSR:
+    case X86_OP_TZCNT:
+    case X86_OP_LZCNT:
+    case X86_OP_POPCNT:
+    case X86_OP_CRC32:
+    case X86_OP_ADCX:
+    case X86_OP_ADOX:
+    case X86_OP_ANDN:
+    case X86_OP_BEXTR:
+    case X86_OP_BLSI:
+    case X86_OP_BLSMSK:
+    case X86_OP_BLSR:
+    case X86_OP_BZHI:
+    case X86_OP_MULX:
+    case X86_OP_PDEP:
+    case X86_OP_PEXT:
+    case X86_OP_RORX:
+    case X86_OP_SARX:
+    case X86_OP_SHLX:
+    case X86_OP_SHRX:
+        return false;
+    default: /* the rest of those in the table below */
+        return true;
+    }
+}
+
+static bool address_is_simple(const struct unit *unit, const struct x86_instruction *in)
+{
+    bool code64 = (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    if (in->address_size == 2 || (in->base == X86_REGISTER_RIP && in->address_size != 8)) {
+        return false;
+    }
+    return code64 || in->address_size == 4;
+}
+
+bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
+                       const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    (void)cpu;
+    if (in->map == X86_MAP_ONE_BYTE && in->opcode == 0x82) {
+        return false; /* not there in 64-bit mode, in which the host runs it */
+    }
+    if (!is_memory(in)) {
+        return (in->flags & X86_INSTRUCTION_LOCK) == 0;
+    }
+    if ((in->operation == X86_OP_BT || in->operation == X86_OP_BTS || in->operation == X86_OP_BTR ||
+         in->operation == X86_OP_BTC) &&
+        in->immediate_size == 0) {
+        return false; /* the register holds part of the address */
+    }
+    bool both = names_register(in, T0) && names_register(in, T1);
+    return address_is_simple(unit, in) && !has_high_byte(in) && !both && in->memory_size != 0 &&
+           in->memory_size <= 32;
+}
+
+/* INC and DEC by their short opcodes, which are REX prefixes on the host. */
+static bool is_short_step(const struct generate *generate, const struct x86_instruction *in)
+{
+    return (generate->unit->mode & SOFT_MODE_DECODE) != X86_DECODE_64 &&
+           in->map == X86_MAP_ONE_BYTE && (in->opcode & 0xf0) == 0x40;
+}
+
+/* The bytes without the prefixes that mean nothing to an instruction without a memory operand. */
+static void emit_register_form(struct generate *generate, const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    if (is_short_step(generate, in)) {
+        if (in->operand_size == 2) {
+            EMIT(&generate->emitter, 0x66);
+        }
+        EMIT(&generate->emitter, 0xff, (uint8_t)(0xc0 | (in->opcode & 15)));
+        return;
+    }
+    unsigned int start = 0;
+    for (; start < in->opcode_offset; start++) {
+        uint8_t byte = at->in.bytes[start];
+        bool segment = byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e ||
+                       byte == 0x64 || byte == 0x65 || byte == 0x67;
+        if (!segment) {
+            break;
+        }
+    }
+    emit_bytes(&generate->emitter, at->in.bytes + start, in->length - start);
+}
+
+/* EFLAGS as the instruction wants to find it. */
+static void keep_flags(struct generate *generate, unsigned int scratch)
+{
+    unsigned int wanted = translate_flags_before(generate->at);
+    if (wanted != 0 && (generate->at->facts.flags_read | generate->at->facts.flags_changed) != 0) {
+        generate_need_flags(generate, scratch);
+    }
+}
+
+static void select_plain_memory(struct generate *generate)
+{
+    const struct unit_instruction *at = generate->at;
+    const struct x86_instruction *in = &at->in.decoded;
+    bool write = writes_rm(in);
+    generate_clobber_flags_before(generate);
+    generate_linear(generate, in);
+    generate_check(generate, in->memory_size, write);
+    unsigned int address = T0;
+    if (names_register(in, T0)) {
+        emit_move(&generate->emitter, T1, T0);
+        address = T1;
+    }
+    unsigned int other = address == T0 ? T1 : T0;
+    keep_flags(generate, other);
+    if (names_register(in, other)) {
+        generate_fill(generate, other);
+    }
+    emit_with_memory(&generate->emitter, in, at->in.bytes, emit_at(address, 0));
+    if ((at->facts.writes >> other & 1) != 0) {
+        generate_spill(generate, other);
+    }
+    generate_note_flags(generate);
+    if (write) {
+        generate_after_store(generate, address, in->memory_size);
+    }
+}
+
+void select_plain(struct generate *generate)
+{
+    const struct unit_instruction *at = generate->at;
+    if (is_memory(&at->in.decoded)) {
+        select_plain_memory(generate);
+        return;
+    }
+    keep_flags(generate, T0);
+    for (unsigned int reg = T0; reg <= T1; reg++) {
+        if ((at->facts.reads >> reg & 1) != 0) {
+            generate_fill(generate, reg);
+        }
+    }
+    emit_register_form(generate, at);
+    for (unsigned int reg = T0; reg <= T1; reg++) {
+        if ((at->facts.writes >> reg & 1) != 0) {
+            generate_spill(generate, reg);
+        }
+    }
+    generate_note_flags(generate);
+}
+
+/* --- the table --- */
+
+struct row {
+    select_test *test;
+    select_function *select;
+};
+
+#define PLAIN                                                                                      \
+    {                                                                                              \
+        select_plain_test, select_plain                                                            \
+    }
+
+static const struct row rows[X86_OP_COUNT] = {
+    [X86_OP_ADD] = PLAIN,
+    [X86_OP_OR] = PLAIN,
+    [X86_OP_ADC] = PLAIN,
+    [X86_OP_SBB] = PLAIN,
+    [X86_OP_AND] = PLAIN,
+    [X86_OP_SUB] = PLAIN,
+    [X86_OP_XOR] = PLAIN,
+    [X86_OP_CMP] = PLAIN,
+    [X86_OP_ROL] = PLAIN,
+    [X86_OP_ROR] = PLAIN,
+    [X86_OP_RCL] = PLAIN,
+    [X86_OP_RCR] = PLAIN,
+    [X86_OP_SHL] = PLAIN,
+    [X86_OP_SHR] = PLAIN,
+    [X86_OP_SAL] = PLAIN,
+    [X86_OP_SAR] = PLAIN,
+    [X86_OP_SHLD] = PLAIN,
+    [X86_OP_SHRD] = PLAIN,
+    [X86_OP_TEST] = PLAIN,
+    [X86_OP_NOT] = PLAIN,
+    [X86_OP_NEG] = PLAIN,
+    [X86_OP_MUL] = PLAIN,
+    [X86_OP_IMUL] = PLAIN,
+    [X86_OP_IMUL2] = PLAIN,
+    [X86_OP_IMUL3] = PLAIN,
+    [X86_OP_INC] = PLAIN,
+    [X86_OP_DEC] = PLAIN,
+    [X86_OP_MOV] = PLAIN,
+    [X86_OP_MOVBE] = PLAIN,
+    [X86_OP_MOVNTI] = PLAIN,
+    [X86_OP_MOVZX8] = PLAIN,
+    [X86_OP_MOVZX16] = PLAIN,
+    [X86_OP_MOVSX8] = PLAIN,
+    [X86_OP_MOVSX16] = PLAIN,
+    [X86_OP_MOVSXD] = PLAIN,
+    [X86_OP_LEA] = {select_lea_test, select_lea},
+    [X86_OP_XCHG] = PLAIN,
+    [X86_OP_XADD] = PLAIN,
+    [X86_OP_CMPXCHG] = PLAIN,
+    [X86_OP_BSWAP] = PLAIN,
+    [X86_OP_CMOVCC] = PLAIN,
+    [X86_OP_SETCC] = PLAIN,
+    [X86_OP_CBW] = PLAIN,
+    [X86_OP_CWD] = PLAIN,
+    [X86_OP_BT] = PLAIN,
+    [X86_OP_BTS] = PLAIN,
+    [X86_OP_BTR] = PLAIN,
+    [X86_OP_BTC] = PLAIN,
+    [X86_OP_BSF] = PLAIN,
+    [X86_OP_BSR] = PLAIN,
+    [X86_OP_TZCNT] = PLAIN,
+    [X86_OP_LZCNT] = PLAIN,
+    [X86_OP_POPCNT] = PLAIN,
+    [X86_OP_CRC32] = PLAIN,
+    [X86_OP_ADCX] = PLAIN,
+    [X86_OP_ADOX] = PLAIN,
+    [X86_OP_ANDN] = PLAIN,
+    [X86_OP_BEXTR] = PLAIN,
+    [X86_OP_BLSI] = PLAIN,
+    [X86_OP_BLSMSK] = PLAIN,
+    [X86_OP_BLSR] = PLAIN,
+    [X86_OP_BZHI] = PLAIN,
+    [X86_OP_MULX] = PLAIN,
+    [X86_OP_PDEP] = PLAIN,
+    [X86_OP_PEXT] = PLAIN,
+    [X86_OP_RORX] = PLAIN,
+    [X86_OP_SARX] = PLAIN,
+    [X86_OP_SHLX] = PLAIN,
+    [X86_OP_SHRX] = PLAIN,
+    [X86_OP_CLC] = PLAIN,
+    [X86_OP_STC] = PLAIN,
+    [X86_OP_CMC] = PLAIN,
+    [X86_OP_LAHF] = PLAIN,
+    [X86_OP_SAHF] = PLAIN,
+    [X86_OP_NOP] = {select_any_test, select_nop},
+    [X86_OP_LFENCE] = PLAIN,
+    [X86_OP_MFENCE] = PLAIN,
+    [X86_OP_SFENCE] = PLAIN,
+    [X86_OP_DIV] = {select_divide_test, select_divide},
+    [X86_OP_IDIV] = {select_divide_test, select_divide},
+
+    [X86_OP_PUSH] = {select_push_test, select_push},
+    [X86_OP_POP] = {select_pop_test, select_pop},
+    [X86_OP_LEAVE] = {select_leave_test, select_leave},
+
+    [X86_OP_JCC] = {select_branch_test, select_jcc},
+    [X86_OP_JMP] = {select_branch_test, select_jmp},
+    [X86_OP_CALL] = {select_branch_test, select_call},
+    [X86_OP_RET] = {select_branch_test, select_ret},
+    [X86_OP_JMP_INDIRECT] = {select_indirect_test, select_jmp_indirect},
+    [X86_OP_CALL_INDIRECT] = {select_indirect_test, select_call_indirect},
+};
+
+bool select_any_test(const struct soft_cpu *cpu, const struct unit *unit,
+                     const struct unit_instruction *at)
+{
+    (void)cpu;
+    (void)unit;
+    (void)at;
+    return true;
+}
+
+bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
+                          const struct unit_instruction *at)
+{
+    const struct row *row = &rows[at->in.decoded.operation];
+    return row->test != NULL && row->test(cpu, unit, at);
+}
+
+void translate_select(struct generate *generate)
+{
+    rows[generate->at->in.decoded.operation].select(generate);
+}

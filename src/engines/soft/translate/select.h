@@ -1,0 +1,43 @@
+/*
+ * Which guest instructions become host instructions, and how.
+ *
+ * To add one: give its operation a row in select.c's table; if re-emitting it with another memory
+ * operand is not enough, a function of its own in the select_*.c file of its kind.
+ *
+ * Owner, thread: the vCPU that translates.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_SELECT_H
+#define TRAPEZE_ENGINES_SOFT_TRANSLATE_SELECT_H
+
+#include "engines/soft/translate/generate.h"
+
+/* True if translate_select can make host code of it; at->in and at->facts hold. */
+bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
+                          const struct unit_instruction *at);
+
+/* Makes the host code of generate->at, which translate_can_select has taken. */
+void translate_select(struct generate *generate);
+
+/* What the rows of the table point at. */
+typedef bool select_test(const struct soft_cpu *cpu, const struct unit *unit,
+                         const struct unit_instruction *at);
+typedef void select_function(struct generate *generate);
+
+/* The same opcode on the host; another memory operand, if there is one. */
+select_test select_plain_test;
+select_function select_plain;
+
+/* select_branch.c */
+select_test select_branch_test, select_indirect_test;
+select_function select_jcc, select_jmp, select_call, select_ret, select_jmp_indirect,
+    select_call_indirect;
+
+/* select_stack.c */
+select_test select_push_test, select_pop_test, select_leave_test;
+select_function select_push, select_pop, select_leave;
+
+/* select_special.c */
+select_test select_any_test, select_lea_test, select_divide_test;
+select_function select_lea, select_nop, select_divide;
+
+#endif

@@ -1,0 +1,138 @@
+/*
+ * Jumps, calls, returns, in the mode's own width.
+ */
+#include "engines/soft/translate/select.h"
+
+static unsigned int width_of(const struct unit *unit)
+{
+    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 8 : 4;
+}
+
+bool select_branch_test(const struct soft_cpu *cpu, const struct unit *unit,
+                        const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    (void)cpu;
+    if (in->operation == X86_OP_RET) {
+        return in->operand_size == width_of(unit) && (in->immediate & 0xffff) < 0x7000;
+    }
+    int64_t target = in->immediate + at->offset + in->length;
+    return in->operand_size == width_of(unit) && target == (int32_t)target;
+}
+
+bool select_indirect_test(const struct soft_cpu *cpu, const struct unit *unit,
+                          const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    if (in->operand_size != width_of(unit)) {
+        return false;
+    }
+    return (in->flags & X86_INSTRUCTION_MEMORY) == 0 || select_plain_test(cpu, unit, at);
+}
+
+static int64_t target_of(const struct generate *generate)
+{
+    const struct unit_instruction *at = generate->at;
+    return at->in.decoded.immediate + at->offset + at->in.decoded.length;
+}
+
+void select_jcc(struct generate *generate)
+{
+    generate_need_flags(generate, T0);
+    generate_exit(generate, generate->at->in.decoded.condition, target_of(generate));
+}
+
+void select_jmp(struct generate *generate)
+{
+    generate_exit(generate, -1, target_of(generate));
+}
+
+/* Makes T0 the host address of the new top of stack; RSP stays. */
+static void check_push(struct generate *generate)
+{
+    unsigned int width = width_of(generate->unit);
+    generate_clobber_flags_before(generate);
+    emit_load_effective(&generate->emitter, T0, emit_at(X86_RSP, -(int32_t)width), width);
+    generate_check(generate, width, true);
+}
+
+/* Stores the address of the next instruction there, and moves RSP. */
+static void push_return(struct generate *generate)
+{
+    struct emitter *emitter = &generate->emitter;
+    const struct unit_instruction *at = generate->at;
+    unsigned int width = width_of(generate->unit);
+    emit_load(emitter, T1, GS_REGISTER(SOFT_GPR_CODE), 8);
+    emit_load_effective(emitter, T1, emit_at(T1, at->offset + at->in.decoded.length), width);
+    emit_store(emitter, emit_at(T0, 0), T1, width);
+    emit_load_effective(emitter, X86_RSP, emit_at(X86_RSP, -(int32_t)width), width);
+    generate_after_push(generate, width);
+}
+
+void select_call(struct generate *generate)
+{
+    check_push(generate);
+    push_return(generate);
+    generate_exit(generate, -1, target_of(generate));
+}
+
+/* T0 = the target of an indirect branch, from a register or memory. */
+static void load_target(struct generate *generate)
+{
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    unsigned int width = width_of(generate->unit);
+    generate_clobber_flags_before(generate);
+    if ((in->flags & X86_INSTRUCTION_MEMORY) != 0) {
+        generate_linear(generate, in);
+        generate_check(generate, width, false);
+        emit_load(&generate->emitter, T0, emit_at(T0, 0), width);
+    } else if (in->rm == T0 || in->rm == T1) {
+        emit_load(&generate->emitter, T0, GS_REGISTER(in->rm), width);
+    } else {
+        emit_load_effective(&generate->emitter, T0, emit_at(in->rm, 0), width);
+    }
+    generate_scratch(generate);
+}
+
+void select_jmp_indirect(struct generate *generate)
+{
+    load_target(generate);
+    generate_indirect_exit(generate, 0);
+}
+
+/*
+ * A target that is not canonical must be found before anything is pushed: such a call is left to
+ * the interpreter, by the check that sees an address that no page can have.
+ */
+void select_call_indirect(struct generate *generate)
+{
+    struct emitter *emitter = &generate->emitter;
+    unsigned int width = width_of(generate->unit);
+    load_target(generate);
+    emit_store(emitter, GS_FIELD(translate.temporary), T0, 8);
+    if (width == 8) {
+        EMIT(emitter, 0x4d, 0x89, 0xd3, 0x49, 0xc1, 0xe3, 16, 0x49, 0xc1, 0xfb,
+             16); /* MOV R11, R10; SHL R11, 16; SAR R11, 16 */
+        emit_alu_register(emitter, EMIT_CMP, T1, T0, 8);
+        struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
+        stub->target = generate->translator->glue.single;
+        stub->site = generate_site(generate);
+    }
+    check_push(generate);
+    push_return(generate);
+    emit_load(emitter, T0, GS_FIELD(translate.temporary), 8);
+    generate_indirect_exit(generate, (int16_t)width);
+}
+
+void select_ret(struct generate *generate)
+{
+    struct emitter *emitter = &generate->emitter;
+    unsigned int width = width_of(generate->unit);
+    int32_t release = (int32_t)width + (int32_t)(generate->at->in.decoded.immediate & 0xffff);
+    generate_clobber_flags_before(generate);
+    emit_load_effective(emitter, T0, emit_at(X86_RSP, 0), width);
+    generate_check(generate, width, false);
+    emit_load(emitter, T0, emit_at(T0, 0), width);
+    emit_load_effective(emitter, X86_RSP, emit_at(X86_RSP, release), width);
+    generate_indirect_exit(generate, (int16_t)-release);
+}

@@ -1,0 +1,41 @@
+/*
+ * What translated code finds at GS besides the CPU's registers: a part of struct soft_cpu.
+ *
+ * Owner, thread: the vCPU.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_STATE_H
+#define TRAPEZE_ENGINES_SOFT_TRANSLATE_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct soft_cpu;
+struct translator;
+
+#define TRANSLATE_JUMP_BITS 12
+#define TRANSLATE_GROUPS    16 /* shared checks whose results can be kept at one time */
+
+/*
+ * Where an indirect branch leads. tag is RIP with its upper bits, which canonicality makes
+ * redundant, replaced by the key of its half of the address space (translate_renew_key).
+ */
+struct translate_jump {
+    uint64_t tag;
+    const uint8_t *code; /* the target's entry for saved flags */
+};
+
+struct translate_state {
+    struct translator *translator; /* NULL: this vCPU only interprets */
+    struct soft_cpu *self;         /* the address that GS stands for */
+    uint64_t host_rsp;             /* the monitor's stack while the guest's RSP is in RSP */
+    const uint8_t *resume;         /* where glue code goes on */
+    uint64_t host_address;         /* what a resumed access finds in T0 */
+    uint64_t temporary;            /* of one instruction */
+    uint64_t key[2];               /* of the two halves of the address space */
+    uint32_t vectors_live;         /* the guest's YMM registers and MXCSR are in the host's */
+    uint32_t vectors_reload;       /* they were, when C code was called */
+    uint64_t group_delta[TRANSLATE_GROUPS];
+    struct translate_jump jumps[1u << TRANSLATE_JUMP_BITS];
+};
+
+#endif

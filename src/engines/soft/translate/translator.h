@@ -1,0 +1,101 @@
+/*
+ * The translator of one vCPU: its parts, and what they tell each other.
+ *
+ * Purpose: run guest code as host code. collect.c reads a block's instructions, liveness.c finds
+ *          out where their flags matter, generate.c and select_*.c make host code of them, cache.c
+ *          keeps it, glue.c is the code around it, run.c goes from block to block.
+ * Owner:   the vCPU. Thread: its own.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_TRANSLATOR_H
+#define TRAPEZE_ENGINES_SOFT_TRANSLATE_TRANSLATOR_H
+
+#include "engines/soft/cpu.h"
+#include "engines/soft/execute.h"
+#include "engines/soft/translate/cache.h"
+#include "x86/decode/facts.h"
+
+#define UNIT_MAX 64 /* instructions of a block */
+
+/* Bits of a translated block's mode beyond struct soft_cpu's. */
+#define TRANSLATE_VECTORS 0x100u /* SSE and AVX can be used and raise nothing */
+#define TRANSLATE_X87     0x200u /* x87 likewise */
+#define TRANSLATE_PLAIN   0x400u /* each access is checked by itself */
+#define TRANSLATE_UPPER   0x800u /* code in the upper half of the address space */
+
+enum unit_kind {
+    UNIT_NATIVE,
+    UNIT_CALLOUT,     /* run by the interpreter, then on */
+    UNIT_CALLOUT_LAST /* run by the interpreter, then back to the run loop */
+};
+
+struct unit_instruction {
+    struct soft_instruction in;
+    struct x86_facts facts;
+    enum unit_kind kind;
+    uint16_t offset;      /* within the page */
+    uint16_t flags_after; /* arithmetic flags that somebody may still want after it */
+};
+
+/* The guest instructions that one block is made from. */
+struct unit {
+    struct unit_instruction instruction[UNIT_MAX];
+    unsigned int count;
+    uint64_t physical; /* of the first byte */
+    uint16_t mode;
+    uint16_t end;          /* offset behind the last instruction */
+    bool ends_in_transfer; /* the last one never falls through */
+};
+
+/* Addresses of the glue code. */
+struct translate_glue {
+    const uint8_t *enter;                      /* see translate_enter */
+    const uint8_t *leave_native, *leave_saved; /* T1: the link, or site + 1 */
+    const uint8_t *leave_after;                /* C code has run; nothing is in registers */
+    const uint8_t *access;                     /* T1: site; T0: linear address */
+    const uint8_t *callout;                    /* T1: site */
+    const uint8_t *single;                     /* T1: site: the instruction by itself, in tier 2 */
+    const uint8_t *raced;                      /* T1: site; T0: the host address stored to */
+    const uint8_t *load_vectors;               /* T1: where to go on */
+};
+
+#define TRANSLATE_RUNS_BITS 16
+
+struct translator {
+    struct translate_cache *cache;
+    struct translate_glue glue;
+    struct unit unit;                     /* the block being made */
+    const uint8_t *code_of[UNIT_MAX + 1]; /* where its instructions' code begins */
+    unsigned int translate_after;
+    uint64_t serial[2];     /* of the keys of both halves */
+    uint64_t generation[2]; /* cpu->code_generation as links and the jump cache know it */
+    uint16_t key_mode;      /* which the keys are made for */
+    bool smp;
+    bool host_has_avx;
+    uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
+};
+
+/* Reads the instructions from physical on (host: where it lies); false if there is none. */
+bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physical,
+                       const uint8_t *host, uint16_t mode, unsigned int limit);
+
+/* Fills in flags_after. */
+void translate_liveness(struct unit *unit);
+uint16_t translate_flags_before(const struct unit_instruction *at);
+
+/* Makes the block of translator->unit; NULL if it does not fit into the region being filled. */
+struct translate_block *translate_generate(struct soft_cpu *cpu);
+
+/* For --trace code and --perf-map: the block of translator->unit has been made. */
+void translate_show(const struct soft_cpu *cpu, const struct translate_block *block);
+
+/* Makes the glue code. False if it did not fit (a matter of its size alone). */
+bool translate_make_glue(struct soft_cpu *cpu);
+
+/* --- C code that glue calls; it may leave by longjmp --- */
+
+void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear);
+void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
+void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
+void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, uint64_t host);
+
+#endif
