@@ -206,9 +206,12 @@ static int vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *o
 
 static int run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
 {
-    (void)error;
-    soft_run(&vcpu->cpu, exit);
-    soft_fpu_save(vcpu->cpu.fpu);
+    struct soft_cpu *cpu = &vcpu->cpu;
+    soft_run(cpu, exit);
+    soft_fpu_save(cpu->fpu);
+    if (cpu->lockstep != NULL && lockstep_failure(cpu->lockstep) != NULL) {
+        return error_set(error, EPROTO, "%s", lockstep_failure(cpu->lockstep));
+    }
     return 0;
 }
 

@@ -305,7 +305,13 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
         soft_abandon(cpu); /* INIT came between exit and completion */
     }
     soft_exclusive_enter_guest(cpu);
-    switch ((enum soft_escape)sigsetjmp(cpu->escape, 0)) {
+    enum soft_escape how = (enum soft_escape)sigsetjmp(cpu->escape, 0);
+    if (translate_is_on(cpu) && how != SOFT_ESCAPE_NONE && !translate_escaped(cpu, &how)) {
+        exit->reason = EXIT_KICKED;
+        soft_exclusive_leave_guest(cpu);
+        return;
+    }
+    switch (how) {
     case SOFT_ESCAPE_NONE:
         complete(cpu);
         run_until_exit(cpu);

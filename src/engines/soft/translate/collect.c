@@ -2,6 +2,7 @@
  * The instructions of a block, as they stand in guest memory.
  */
 #include "engines/soft/block.h"
+#include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/select.h"
 #include "engines/soft/translate/translator.h"
 
@@ -55,6 +56,10 @@ bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physica
         enum x86_decode_result result = soft_code_reader_decode(cpu, &reader, &at->in);
         if (result == X86_DECODE_TRUNCATED) {
             break;
+        }
+        if (cpu->lockstep != NULL && unit->count > 0 && result == X86_DECODE_OK &&
+            !lockstep_can_repeat(at->in.decoded.operation)) {
+            break; /* what stands before it can still be compared */
         }
         at->offset = (uint16_t)reader.offset;
         classify(cpu, unit, at, result);

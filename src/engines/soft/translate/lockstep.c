@@ -327,8 +327,8 @@ static void report(struct lockstep *lockstep, struct lockstep_difference *differ
         log_lines(lockstep->report);
     }
     error_set(&lockstep->failure, EPROTO,
-              "vCPU %u: translated code at 0x%llx did not do what the interpreter does: %s",
-              difference->vcpu, (unsigned long long)lockstep->start.rip, summary);
+              "translated code at 0x%llx did not do what the interpreter does: %s",
+              (unsigned long long)lockstep->start.rip, summary);
     error_set(error, EPROTO, "%s", lockstep->failure.text);
 }
 

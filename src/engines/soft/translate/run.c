@@ -14,6 +14,7 @@
 #include "engines/soft/fpu.h"
 #include "engines/soft/host_access.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/translate.h"
 #include "engines/soft/translate/translator.h"
 #include "vm/guestmem.h"
@@ -185,7 +186,7 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
             translate_show(cpu, block);
         }
     }
-    if (block != NULL && (cpu->cr4 & X86_CR4_LA57) == 0) {
+    if (block != NULL && (cpu->cr4 & X86_CR4_LA57) == 0 && cpu->lockstep == NULL) {
         uint64_t key = cpu->translate.key[cpu->rip >> 63];
         *jump_of(cpu, cpu->rip) =
             (struct translate_jump){.tag = cpu->rip ^ key, .code = block->entry_saved};
@@ -193,15 +194,22 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
     return block;
 }
 
+/* The mode that code at cpu->rip runs in; from now on the keys are of that. */
+static uint16_t enter_mode(struct soft_cpu *cpu)
+{
+    uint16_t mode = mode_of(cpu);
+    forget_if_changed(cpu);
+    if (mode != cpu->translate.translator->key_mode) {
+        set_keys(cpu, mode);
+    }
+    return mode;
+}
+
 /* The code to run at cpu->rip; NULL if there is none. link: the exit that led here, or NULL. */
 static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *link)
 {
     struct translator *translator = cpu->translate.translator;
-    uint16_t mode = mode_of(cpu);
-    forget_if_changed(cpu);
-    if (mode != translator->key_mode) {
-        set_keys(cpu, mode);
-    }
+    uint16_t mode = enter_mode(cpu);
     unsigned int half = (unsigned int)(cpu->rip >> 63);
     if (link == NULL) {
         const struct translate_jump *jump = jump_of(cpu, cpu->rip);
@@ -245,37 +253,84 @@ static void check_indirect(struct soft_cpu *cpu, const struct translate_site *si
 
 typedef uintptr_t enter_function(struct soft_cpu *cpu, const uint8_t *code);
 
+/* Runs code, and leaves cpu->rip at what follows; the direct exit that led there, or NULL. */
+static struct translate_link *run_code(struct soft_cpu *cpu, const uint8_t *code, bool *over)
+{
+    enter_function *enter = (enter_function *)(uintptr_t)cpu->translate.translator->glue.enter;
+    cpu->gpr[SOFT_GPR_CODE] = cpu->rip & ~SOFT_PAGE_MASK;
+    if (__atomic_load_n(&cpu->write_revoked, __ATOMIC_RELAXED) != 0) {
+        __atomic_exchange_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST); /* code.h */
+    }
+    uintptr_t left = enter(cpu, code);
+    *over = left == 0;
+    if (left == 0) {
+        return NULL;
+    }
+    if ((left & 1) != 0) {
+        check_indirect(cpu, (const struct translate_site *)(left - 1));
+        return NULL;
+    }
+    struct translate_link *link = (struct translate_link *)left;
+    cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + link->offset) & cpu->address_mask;
+    return link;
+}
+
+/*
+ * --- check=lockstep: one block at a time, and none knows where it leads: no links are made, and
+ * the jump cache stays empty ---
+ */
+
+/* The run loop is left, and lockstep_failure has the words. */
+static void end_by_difference(struct soft_cpu *cpu)
+{
+    cpu->exit->reason = EXIT_KICKED;
+    soft_leave_after(cpu);
+}
+
+static bool run_in_lockstep(struct soft_cpu *cpu)
+{
+    struct error error;
+    const struct translate_block *block = find_block(cpu, enter_mode(cpu));
+    cpu->translate.translator->checked = block;
+    if (block == NULL || !lockstep_before(cpu->lockstep, cpu, block->count)) {
+        return false;
+    }
+    bool over;
+    run_code(cpu, block->entry_saved, &over);
+    if (!lockstep_after(cpu->lockstep, cpu, block->code, block->code_length, &error)) {
+        end_by_difference(cpu);
+    }
+    cpu->statistics.lockstep_blocks++;
+    return true;
+}
+
+bool translate_escaped(struct soft_cpu *cpu, enum soft_escape *how)
+{
+    struct error error;
+    const struct translate_block *block = cpu->translate.translator->checked;
+    return cpu->lockstep == NULL || block == NULL ||
+           lockstep_escaped(cpu->lockstep, cpu, how, block->code, block->code_length, &error);
+}
+
 bool translate_run(struct soft_cpu *cpu)
 {
-    struct translator *translator = cpu->translate.translator;
     if ((cpu->mode & SOFT_MODE_FAST) == 0) {
         return false;
+    }
+    set_gs(cpu);
+    cpu->translate.vectors_live = 0;
+    cpu->translate.vectors_reload = 0;
+    if (cpu->lockstep != NULL) {
+        return run_in_lockstep(cpu);
     }
     const uint8_t *code = find_code(cpu, NULL);
     if (code == NULL) {
         return false;
     }
-    set_gs(cpu);
-    enter_function *enter = (enter_function *)(uintptr_t)translator->glue.enter;
-    cpu->translate.vectors_live = 0;
-    cpu->translate.vectors_reload = 0;
     while (code != NULL) {
-        cpu->gpr[SOFT_GPR_CODE] = cpu->rip & ~SOFT_PAGE_MASK;
-        if (__atomic_load_n(&cpu->write_revoked, __ATOMIC_RELAXED) != 0) {
-            __atomic_exchange_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST); /* code.h */
-        }
-        uintptr_t left = enter(cpu, code);
-        if (left == 0) {
-            return true;
-        }
-        struct translate_link *link = NULL;
-        if ((left & 1) != 0) {
-            check_indirect(cpu, (const struct translate_site *)(left - 1));
-        } else {
-            link = (struct translate_link *)left;
-            cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + link->offset) & cpu->address_mask;
-        }
-        if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0) {
+        bool over;
+        struct translate_link *link = run_code(cpu, code, &over);
+        if (over || atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0) {
             return true;
         }
         code = find_code(cpu, link);

@@ -23,6 +23,12 @@ void translate_destroy(struct soft_cpu *cpu);
 bool translate_run(struct soft_cpu *cpu);
 
 /*
+ * Under check=lockstep, first thing where cpu->escape arrives: see lockstep_escaped. False: the run
+ * is over.
+ */
+bool translate_escaped(struct soft_cpu *cpu, enum soft_escape *how);
+
+/*
  * Code of a physical page (address >> 12), or any code, has changed. That linear addresses mean
  * other memory is seen by cpu->code_generation, which must change in both cases.
  */

@@ -69,6 +69,7 @@ struct translator {
     uint64_t serial[2];     /* of the keys of both halves */
     uint64_t generation[2]; /* cpu->code_generation as links and the jump cache know it */
     uint16_t key_mode;      /* which the keys are made for */
+    const struct translate_block *checked; /* the last one that was run in lockstep */
     bool smp;
     bool host_has_avx;
     uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
