@@ -1,6 +1,7 @@
 /*
  * translate_test [--seed N] [--programs N] [--seconds N] [--corpus DIR] [--expected ARGUMENTS]
- *                [--actual ARGUMENTS] [--cpus N] [--steps] [--disturb] [--verbose] [--show SEED]
+ *                [--actual ARGUMENTS] [--cpus N] [--ignore-flags MASK] [--steps] [--disturb]
+ * [--verbose] [--show SEED]
  *
  * Random programs (program.h) on the soft engine, interpreted and translated: replays the corpus,
  * then makes up programs. A program that differs is made smaller, shown, and written to the corpus.
@@ -26,6 +27,7 @@
 struct options {
     uint64_t seed, programs, seconds;
     const char *corpus, *expected, *actual;
+    uint64_t ignored_flags; /* of those that exceptions save */
     unsigned int cpus;
     bool steps, disturb, verbose, shows;
 };
@@ -343,13 +345,19 @@ static void show(struct tester *tester)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {
-        {"seed", required_argument, NULL, 's'},     {"programs", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 't'},  {"corpus", required_argument, NULL, 'c'},
-        {"expected", required_argument, NULL, 'e'}, {"actual", required_argument, NULL, 'a'},
-        {"show", required_argument, NULL, 'p'},     {"cpus", required_argument, NULL, 'm'},
-        {"steps", no_argument, NULL, 'b'},          {"disturb", no_argument, NULL, 'd'},
-        {"verbose", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"seed", required_argument, NULL, 's'},
+                                          {"programs", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 't'},
+                                          {"corpus", required_argument, NULL, 'c'},
+                                          {"expected", required_argument, NULL, 'e'},
+                                          {"actual", required_argument, NULL, 'a'},
+                                          {"show", required_argument, NULL, 'p'},
+                                          {"cpus", required_argument, NULL, 'm'},
+                                          {"ignore-flags", required_argument, NULL, 'i'},
+                                          {"steps", no_argument, NULL, 'b'},
+                                          {"disturb", no_argument, NULL, 'd'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (option) {
@@ -373,6 +381,9 @@ static void parse(int argc, char **argv, struct options *options)
             break;
         case 'a':
             options->actual = optarg;
+            break;
+        case 'i':
+            options->ignored_flags = strtoull(optarg, NULL, 0);
             break;
         case 'm':
             options->cpus = (unsigned int)strtoul(optarg, NULL, 0);
@@ -400,6 +411,7 @@ int main(int argc, char **argv)
                                       .expected = "tier=interpreter",
                                       .cpus = 1};
     parse(argc, argv, &tester.options);
+    tester.tolerance.rflags = tester.options.ignored_flags;
     if (tester.options.shows) {
         show(&tester);
         return check_summary();
