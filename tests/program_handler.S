@@ -73,8 +73,8 @@ recover:
     movzwl PROGRAM_RECOVERY(, %rax, 2), %eax
     add $PROGRAM_CODE, %eax
     mov %rax, 40(%rsp)
-    /* Without TF, RF and NT it goes on. */
-    andl $~0x14100, 56(%rsp)
+    mov PROGRAM_FLAGS_KEPT, %rax
+    and %rax, 56(%rsp)
     pop %rdx
     pop %rcx
     pop %rax

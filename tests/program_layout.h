@@ -56,6 +56,9 @@
 #define PROGRAM_RECOVERY_SHIFT     4
 #define PROGRAM_RECOVERY_ELSEWHERE 64
 
+/* With which flags it goes on: a mask, behind the table. */
+#define PROGRAM_FLAGS_KEPT (PROGRAM_RECOVERY + 0xf00)
+
 /* A record: eight quadwords. After LOG_MAX of them the program ends. */
 #define PROGRAM_LOG_RECORDS 64 /* offset of the first */
 #define PROGRAM_LOG_SHIFT   6

@@ -28,6 +28,9 @@
 #define ENTRY_AD UINT64_C(0x60)
 #define ENTRY_NX (UINT64_C(1) << 63)
 
+/* A program goes on behind an exception without these. */
+#define FLAGS_NEVER_KEPT (X86_FLAGS_TF | X86_FLAGS_NT | X86_FLAGS_RF)
+
 #define EXITS_MAX        20000u
 #define LOOK_NS          5000000 /* how often the watch looks whether a program has an end */
 #define INSTRUCTIONS_MAX UINT64_C(3000000)
@@ -238,6 +241,8 @@ static void make_image(struct program_machine *machine, const struct program *pr
     memcpy(machine->image + physical_of(PROGRAM_STACK + 0x1000), start->memory.data[0], 0x1000);
     put_code(machine, program);
     make_recovery(machine, program);
+    put(machine, physical_of(PROGRAM_FLAGS_KEPT), ~(FLAGS_NEVER_KEPT | machine->options.lost_flags),
+        8);
     put(machine, physical_of(PROGRAM_FUEL), 20 + (program->seed >> 8) % 80, 8);
     put(machine, physical_of(PROGRAM_FUEL) + 8, 20 + (program->seed >> 16) % 80, 8);
 }
