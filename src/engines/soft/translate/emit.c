@@ -44,7 +44,7 @@ void emit_bytes(struct emitter *emitter, const void *bytes, size_t length)
 /* --- ModRM, SIB, displacement --- */
 
 /* The bits that the memory operand puts into REX or VEX. */
-static unsigned int extension_bits(struct emit_memory memory)
+unsigned int emit_extension_bits(struct emit_memory memory)
 {
     unsigned int bits = 0;
     if (memory.base != X86_REGISTER_NONE && (memory.base & 8) != 0) {
@@ -85,6 +85,13 @@ static void modrm_memory(struct emitter *emitter, unsigned int reg, struct emit_
     }
 }
 
+void emit_modrm_memory(struct emitter *emitter, unsigned int reg, struct emit_memory memory)
+{
+    if (has_room(emitter)) {
+        modrm_memory(emitter, reg, memory);
+    }
+}
+
 /* [GS] [66] [REX] opcode: what goes before ModRM. */
 static void prefixes(struct emitter *emitter, unsigned int reg, unsigned int extension, bool gs,
                      unsigned int size)
@@ -104,7 +111,7 @@ static void prefixes(struct emitter *emitter, unsigned int reg, unsigned int ext
 static void operation_memory(struct emitter *emitter, unsigned int opcode, unsigned int reg,
                              struct emit_memory memory, unsigned int size)
 {
-    prefixes(emitter, reg, extension_bits(memory), memory.gs, size);
+    prefixes(emitter, reg, emit_extension_bits(memory), memory.gs, size);
     byte(emitter, opcode);
     modrm_memory(emitter, reg, memory);
 }
@@ -288,7 +295,7 @@ static void legacy_with_memory(struct emitter *emitter, const struct x86_instruc
         byte(emitter, 0xf3);
     }
     /* What REX.R extends is the register field of the guest's own encoding. */
-    unsigned int rex = extension_bits(memory) | (in->reg > 7 ? REX_R : 0) |
+    unsigned int rex = emit_extension_bits(memory) | (in->reg > 7 ? REX_R : 0) |
                        ((in->flags & X86_INSTRUCTION_W) != 0 ? REX_W : 0);
     if (rex != 0 || (in->flags & X86_INSTRUCTION_REX) != 0) {
         byte(emitter, REX | rex);
@@ -310,7 +317,7 @@ static void vex_with_memory(struct emitter *emitter, const struct x86_instructio
     /* W, vvvv, L and pp stand together in the byte before the opcode, in C5H with R for W. */
     unsigned int last = bytes[in->opcode_offset - 1];
     bool is_short = bytes[in->opcode_offset - 2] == 0xc5;
-    unsigned int extension = extension_bits(memory);
+    unsigned int extension = emit_extension_bits(memory);
     unsigned int reg_bit = in->reg > 7 ? 0 : 0x80u;
     byte(emitter, 0xc4);
     byte(emitter, reg_bit | ((extension & REX_X) != 0 ? 0 : 0x40u) |

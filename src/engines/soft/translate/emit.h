@@ -104,6 +104,10 @@ void emit_jump_if(struct emitter *emitter, unsigned int condition, const uint8_t
 void emit_jump_memory(struct emitter *emitter, struct emit_memory memory);
 void emit_patch(uint8_t *end_of_branch, ptrdiff_t displacement, const uint8_t *target);
 
+/* For instructions put together elsewhere: the bits X and B of REX, and all from ModRM on. */
+unsigned int emit_extension_bits(struct emit_memory memory);
+void emit_modrm_memory(struct emitter *emitter, unsigned int reg, struct emit_memory memory);
+
 /*
  * A guest instruction with its ModRM memory operand replaced; opcode, register operands and
  * immediate are the guest's.

@@ -417,6 +417,10 @@ static void emit_stub(struct generate *generate, const struct stub *stub)
         emit_site(generate, stub->site);
         emit_jump(emitter, stub->target);
         break;
+    case STUB_LOAD_VECTORS:
+        emit_site(generate, stub->resume);
+        emit_jump(emitter, generate->translator->glue.load_vectors);
+        break;
     case STUB_LEAVE:
         stub->link->unlinked = emit_address(emitter);
         stub->link->destination = stub->link->unlinked;

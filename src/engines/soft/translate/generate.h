@@ -29,6 +29,7 @@ enum stub_kind {
     STUB_LEAVE,         /* T1 = link, then to `target` */
     STUB_INDIRECT,      /* T0 = RIP with its key: back to C */
     STUB_ANOTHER_PAGE,  /* gpr[SOFT_GPR_CODE] is moved, then through the link */
+    STUB_LOAD_VECTORS,  /* the guest's vector registers are brought in, then to `resume` */
     STUB_POLL_AND_LEAVE /* saves flags, looks for attention, then through the link */
 };
 
@@ -37,7 +38,7 @@ struct stub {
     uint8_t *branch; /* end of the branch that leads here, in the writable mapping */
     struct translate_site *site;
     struct translate_link *link;
-    const uint8_t *target;
+    const uint8_t *target, *resume;
     int32_t pages;     /* to another page: how far, in bytes */
     unsigned int host; /* STUB_SITE: the register that holds the host address */
     bool native;       /* STUB_POLL_AND_LEAVE: flags are in EFLAGS */

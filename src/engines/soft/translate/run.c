@@ -358,6 +358,7 @@ static void resume_behind(struct soft_cpu *cpu, const struct translate_site *sit
                           uint64_t expected, uint64_t generations)
 {
     bool same = cpu->rip == expected && site->resume != NULL &&
+                mode_of(cpu) == cpu->translate.translator->key_mode && /* MXCSR, x87 controls */
                 generations == cpu->code_generation[0] + cpu->code_generation[1] &&
                 (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
                  (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;

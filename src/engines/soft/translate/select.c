@@ -88,7 +88,7 @@ static bool writes_rm(const struct x86_instruction *in)
     }
 }
 
-static bool address_is_simple(const struct unit *unit, const struct x86_instruction *in)
+bool select_address_is_simple(const struct unit *unit, const struct x86_instruction *in)
 {
     bool code64 = (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
     if (in->address_size == 2 || (in->base == X86_REGISTER_RIP && in->address_size != 8)) {
@@ -114,8 +114,8 @@ bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
         return false; /* the register holds part of the address */
     }
     bool both = names_register(in, T0) && names_register(in, T1);
-    return address_is_simple(unit, in) && !has_high_byte(in) && !both && in->memory_size != 0 &&
-           in->memory_size <= 32;
+    return select_address_is_simple(unit, in) && !has_high_byte(in) && !both &&
+           in->memory_size != 0 && in->memory_size <= 32;
 }
 
 /* INC and DEC by their short opcodes, which are REX prefixes on the host. */
@@ -300,6 +300,10 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_SFENCE] = PLAIN,
     [X86_OP_DIV] = {select_divide_test, select_divide},
     [X86_OP_IDIV] = {select_divide_test, select_divide},
+
+    [X86_OP_SSE] = {select_vector_test, select_vector},
+    [X86_OP_AVX] = {select_vector_test, select_vector},
+    [X86_OP_VZERO] = {select_vzero_test, select_vzero},
 
     [X86_OP_PUSH] = {select_push_test, select_push},
     [X86_OP_POP] = {select_pop_test, select_pop},

@@ -27,6 +27,9 @@ typedef void select_function(struct generate *generate);
 select_test select_plain_test;
 select_function select_plain;
 
+/* Can generate_linear make its memory operand's address? */
+bool select_address_is_simple(const struct unit *unit, const struct x86_instruction *in);
+
 /* select_branch.c */
 select_test select_branch_test, select_indirect_test;
 select_function select_jcc, select_jmp, select_call, select_ret, select_jmp_indirect,
@@ -39,5 +42,9 @@ select_function select_push, select_pop, select_leave;
 /* select_special.c */
 select_test select_any_test, select_lea_test, select_divide_test;
 select_function select_lea, select_nop, select_divide;
+
+/* select_vector.c */
+select_test select_vector_test, select_vzero_test;
+select_function select_vector, select_vzero;
 
 #endif

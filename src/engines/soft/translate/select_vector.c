@@ -1,0 +1,121 @@
+/*
+ * SSE and AVX: the guest's registers are in the host's of the same number.
+ *
+ * They are brought there by the first vector instruction that runs (glue.c), and are known to be
+ * there for the rest of its block: whatever calls C puts them away and takes them back. Only where
+ * the instruction can raise nothing (TRANSLATE_VECTORS): every exception in MXCSR is masked.
+ */
+#include "engines/soft/translate/emit_vector.h"
+#include "engines/soft/translate/select.h"
+
+static bool is_memory(const struct x86_instruction *in)
+{
+    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
+}
+
+static bool is_64bit(const struct unit *unit)
+{
+    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+}
+
+bool select_vector_test(const struct soft_cpu *cpu, const struct unit *unit,
+                        const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    (void)cpu;
+    if ((unit->mode & TRANSLATE_VECTORS) == 0) {
+        return false;
+    }
+    return !is_memory(in) ||
+           (select_address_is_simple(unit, in) && in->memory_size != 0 && in->memory_size <= 32);
+}
+
+bool select_vzero_test(const struct soft_cpu *cpu, const struct unit *unit,
+                       const struct unit_instruction *at)
+{
+    /* outside 64-bit mode it leaves registers 8 to 15 alone, which the host's would not */
+    return is_64bit(unit) && select_vector_test(cpu, unit, at);
+}
+
+/* At an instruction's beginning: the guest's vector registers are in the host's. */
+static void need_vectors(struct generate *generate)
+{
+    if (generate->vectors) {
+        return;
+    }
+    generate_clobber_flags_before(generate);
+    generate_scratch(generate);
+    emit_alu_memory_immediate(&generate->emitter, EMIT_CMP, GS_FIELD(translate.vectors_live), 0, 4);
+    struct stub *stub = generate_stub_if(generate, EMIT_IF_EQUAL, STUB_LOAD_VECTORS);
+    stub->resume = emit_address(&generate->emitter);
+    generate->vectors = true;
+}
+
+/*
+ * The address in T0 must be a multiple of the operand's size: else the interpreter raises #GP,
+ * which comes before a page fault.
+ */
+static void check_alignment(struct generate *generate, const struct x86_instruction *in)
+{
+    EMIT(&generate->emitter, 0x41, 0xf6, 0xc2, (uint8_t)(in->memory_size - 1)); /* TEST R10B, … */
+    struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
+    stub->target = generate->translator->glue.single;
+    stub->site = generate_site(generate);
+}
+
+/* T0 = the host address of the memory operand, which may be accessed. */
+static void find_operand(struct generate *generate, const struct x86_instruction *in)
+{
+    bool write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0;
+    generate_clobber_flags_before(generate);
+    generate_linear(generate, in);
+    if ((in->shape & X86_SHAPE_ALIGNED) != 0) {
+        check_alignment(generate, in);
+    }
+    generate_check(generate, in->memory_size, write);
+}
+
+static void select_vector_memory(struct generate *generate)
+{
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    struct emit_memory operand = emit_at(T0, 0);
+    find_operand(generate, in);
+    emit_vector(&generate->emitter, in, is_64bit(generate->unit), &operand);
+    if ((in->shape & X86_SHAPE_REG_GPR) != 0) {
+        generate_spill(generate, in->reg);
+    }
+    generate_note_flags(generate);
+    if ((in->shape & X86_SHAPE_MEMORY_WRITE) != 0) {
+        generate_after_store(generate, T0, in->memory_size);
+    }
+}
+
+void select_vector(struct generate *generate)
+{
+    const struct unit_instruction *at = generate->at;
+    const struct x86_instruction *in = &at->in.decoded;
+    need_vectors(generate);
+    if (is_memory(in)) {
+        select_vector_memory(generate);
+        return;
+    }
+    for (unsigned int reg = T0; reg <= T1; reg++) {
+        if ((at->facts.reads >> reg & 1) != 0) {
+            generate_fill(generate, reg);
+        }
+    }
+    emit_vector(&generate->emitter, in, is_64bit(generate->unit), NULL);
+    for (unsigned int reg = T0; reg <= T1; reg++) {
+        if ((at->facts.writes >> reg & 1) != 0) {
+            generate_spill(generate, reg);
+        }
+    }
+    generate_note_flags(generate);
+}
+
+void select_vzero(struct generate *generate)
+{
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    need_vectors(generate);
+    EMIT(&generate->emitter, 0xc5, in->vector_length == 32 ? 0xfc : 0xf8, 0x77);
+}
