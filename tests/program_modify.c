@@ -36,24 +36,52 @@ static struct victim put_victim(struct program_maker *maker)
     return victim;
 }
 
-/* The store; its address is settled by aim. Returns the offset of the field and of its end. */
+/* The store: where the field is that settles its address, relative to where it ends or absolute. */
 struct store {
     unsigned int field, end;
-    bool through_alias;
+    bool is_absolute, through_alias;
 };
 
+/* STOS: the address is loaded before. */
+static struct store put_string_store(struct program_maker *maker, unsigned int size)
+{
+    struct store store = {.is_absolute = true, .through_alias = program_chance(maker, 25)};
+    program_encode(maker, &(struct program_encoding){.opcode = 0x8b, .size = 4, .reg = X86_RAX},
+                   &(struct program_operand){.number = X86_RDX});
+    program_load(maker, X86_RDI, PROGRAM_CODE);
+    store.field = maker->to->length - 4u;
+    program_put_operation(maker, 0xfc); /* CLD */
+    program_put_operation(maker, size == 1 ? 0xaa : 0xab);
+    return store;
+}
+
+/* By a number, or by RDX in one way or other. */
 static struct store put_store(struct program_maker *maker, unsigned int size, uint32_t value)
 {
     const struct program_operand somewhere = program_linear(PROGRAM_CODE);
-    struct program_encoding encoding = {.size = (uint8_t)size,
-                                        .opcode = size == 1 ? 0xc6 : 0xc7,
-                                        .reg_is_digit = true,
-                                        .immediate_size = (uint8_t)size,
-                                        .immediate = value};
-    if (program_chance(maker, 40)) { /* from a register */
-        encoding = (struct program_encoding){
-            .size = (uint8_t)size, .opcode = size == 1 ? 0x88 : 0x89, .reg = X86_RDX};
-        program_load(maker, X86_RDX, value);
+    struct program_encoding encoding = {.size = (uint8_t)size, .reg = X86_RDX};
+    unsigned int wide = size == 1 ? 0 : 1, roll = program_below(maker, 10);
+    program_load(maker, X86_RDX, value);
+    if (roll == 0) {
+        return put_string_store(maker, size);
+    }
+    if (roll == 1 && size == 4) { /* MOVD XMM2, EDX; MOVD m, XMM2 */
+        encoding = (struct program_encoding){.map = 1, .opcode = 0x6e, .size = 2, .reg = X86_RDX};
+        program_encode(maker, &encoding, &(struct program_operand){.number = X86_RDX});
+        encoding.opcode = 0x7e;
+    } else if (roll == 2 && size == 4) { /* MOVNTI */
+        encoding.map = 1;
+        encoding.opcode = 0xc3;
+    } else if (roll < 4) { /* XCHG */
+        encoding.opcode = (uint8_t)(0x86 + wide);
+    } else if (roll < 7) { /* MOV */
+        encoding.opcode = (uint8_t)(0x88 + wide);
+    } else {
+        encoding = (struct program_encoding){.size = (uint8_t)size,
+                                             .opcode = (uint8_t)(0xc6 + wide),
+                                             .reg_is_digit = true,
+                                             .immediate_size = (uint8_t)size,
+                                             .immediate = value};
     }
     unsigned int immediate = program_encode(maker, &encoding, &somewhere);
     return (struct store){.field = immediate - 4,
@@ -68,7 +96,7 @@ static void aim(struct program_maker *maker, const struct store *store, unsigned
     if (store->through_alias && offset < 0x2000) {
         address = PROGRAM_CODE_ALIAS + offset;
     }
-    if (!to->is_32) {
+    if (!to->is_32 && !store->is_absolute) {
         address -= PROGRAM_CODE + to->start + store->end;
     }
     memcpy(to->code + store->field, &address, 4);
