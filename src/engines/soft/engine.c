@@ -16,6 +16,7 @@
 #include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/lockstep.h"
+#include "engines/soft/translate/measure.h"
 #include "engines/soft/translate/perf_map.h"
 #include "engines/soft/translate/trace.h"
 #include "engines/soft/translate/translate.h"
@@ -259,9 +260,11 @@ static unsigned int statistics(const struct engine_vcpu *vcpu, struct engine_cou
 {
     const struct soft_cpu *cpu = &vcpu->cpu;
     struct soft_block_statistics blocks;
+    struct translate_statistics translator;
+    translate_statistics(cpu, &translator);
     soft_block_cache_statistics(cpu->blocks, &blocks);
     struct soft_statistics_source source = {
-        .blocks = &blocks, .translator = &cpu->statistics, .instructions = instructions(vcpu)};
+        .blocks = &blocks, .translator = &translator, .instructions = instructions(vcpu)};
     return soft_statistics_rows(&source, counters, max);
 }
 

@@ -15,6 +15,7 @@
 #include "engines/soft/msr.h"
 #include "engines/soft/system.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/translate/measure.h"
 #include "engines/soft/translate/translate.h"
 
 /* --- between instructions --- */
@@ -296,6 +297,12 @@ static void tidy(struct soft_cpu *cpu)
     cpu->code_changed = false;
 }
 
+static void end_run(struct soft_cpu *cpu)
+{
+    translate_measure(cpu, TRANSLATE_TIER_NONE);
+    soft_exclusive_leave_guest(cpu);
+}
+
 void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
 {
     cpu->exit = exit;
@@ -305,10 +312,11 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
         soft_abandon(cpu); /* INIT came between exit and completion */
     }
     soft_exclusive_enter_guest(cpu);
+    translate_measure(cpu, TRANSLATE_TIER_INTERPRETER);
     enum soft_escape how = (enum soft_escape)sigsetjmp(cpu->escape, 0);
     if (translate_is_on(cpu) && how != SOFT_ESCAPE_NONE && !translate_escaped(cpu, &how)) {
         exit->reason = EXIT_KICKED;
-        soft_exclusive_leave_guest(cpu);
+        end_run(cpu);
         return;
     }
     switch (how) {
@@ -336,5 +344,5 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
         tidy(cpu);
         break;
     }
-    soft_exclusive_leave_guest(cpu);
+    end_run(cpu);
 }

@@ -48,7 +48,7 @@ struct translate_site {
     const uint8_t *with_address; /* an access: where to go on with its host address in T0 */
     const struct soft_instruction *instruction; /* callouts; else NULL */
     uint16_t offset;                            /* of the instruction within the page */
-    uint16_t count;                 /* instructions of the block up to and with this one */
+    uint16_t uncounted; /* instructions before it that are not yet in cpu->instructions */
     uint8_t length;                 /* of the instruction */
     uint8_t size;                   /* of the access */
     bool write;                     /* the access needs a write tag */

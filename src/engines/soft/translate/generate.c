@@ -4,6 +4,7 @@
 
 #include "engines/soft/tlb.h"
 #include "engines/soft/translate/select.h"
+#include "engines/soft/vm.h"
 
 #define ALL_FLAGS ((uint16_t)X86_FLAGS_ARITHMETIC)
 
@@ -125,7 +126,8 @@ struct translate_site *generate_site(struct generate *generate)
     }
     site->offset = generate->at->offset;
     site->length = generate->at->in.decoded.length;
-    site->count = (uint16_t)(generate->index + 1);
+    bool counts = generate->counts && generate->index > generate->counted;
+    site->uncounted = (uint16_t)(counts ? generate->index - generate->counted : 0);
     site->recipe = generate->recipe;
     generate->pending[generate->pending_count++] = site;
     return site;
@@ -192,6 +194,7 @@ void generate_check(struct generate *generate, unsigned int size, bool write)
                                   : offsetof(struct soft_tlb_entry, read_tag));
     _Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_ENTRIES == 4096,
                    "the index is made of linear address bits 12 to 23, 32 bytes an entry");
+    generate_count_access(generate);
     emit_move(emitter, T1, T0);
     emit_shift(emitter, true, T1, 7, 8);
     emit_alu_immediate(emitter, EMIT_AND, T1, (SOFT_TLB_ENTRIES - 1) << 5, 4);
@@ -270,6 +273,7 @@ void generate_exit(struct generate *generate, int condition, int64_t target)
 {
     bool code64 = (generate->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
     bool backward = target <= generate->at->offset;
+    generate_count_instructions(generate, generate->index + 1, T0);
     struct translate_link *link = new_link(generate, (uint16_t)(target & (int64_t)SOFT_PAGE_MASK));
     if (link == NULL) {
         return;
@@ -304,6 +308,7 @@ void generate_indirect_exit(struct generate *generate, int16_t stack_undo)
     bool upper = generate->upper;
     struct emit_memory key = emit_gs(offsetof(struct soft_cpu, translate.key) + (upper ? 8 : 0));
     generate_scratch(generate);
+    generate_count_instructions(generate, generate->index + 1, T1);
     emit_move(emitter, T1, T0);
     emit_shift(emitter, true, T1, TRANSLATE_JUMP_BITS, 8);
     emit_alu_register(emitter, EMIT_XOR, T1, T0, 4);
@@ -326,6 +331,7 @@ void generate_indirect_exit(struct generate *generate, int16_t stack_undo)
     struct stub *attention = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_INDIRECT);
     attention->site = site;
     attention->upper = upper;
+    generate_count_jump(generate);
     emit_alu_memory(emitter, EMIT_XOR, T0, key);
     emit_alu_immediate(emitter, EMIT_AND, T0, -(int32_t)SOFT_PAGE_SIZE, 8);
     emit_store(emitter, GS_REGISTER(SOFT_GPR_CODE), T0, 8);
@@ -596,6 +602,7 @@ struct translate_block *translate_generate(struct soft_cpu *cpu)
     generate.translator = translator;
     generate.unit = unit;
     generate.producer = -1;
+    generate.counts = cpu->vm->options.count;
     generate.upper = (unit->mode & TRANSLATE_UPPER) != 0;
     generate.emitter = translate_cache_begin(cache);
     uint8_t *start = generate.emitter.at;
@@ -610,6 +617,7 @@ struct translate_block *translate_generate(struct soft_cpu *cpu)
     block->code = emit_address(&generate.emitter);
     translate_liveness(unit);
     generate_entry(&generate);
+    generate_count_block(&generate);
     generate_instructions(&generate);
     generate_entry_saved(&generate);
     for (unsigned int i = 0; i < generate.stub_count && !generate.failed; i++) {

@@ -64,6 +64,8 @@ struct generate {
     bool vectors;                   /* the guest's vector registers are known to be loaded */
     bool failed;                    /* out of room somewhere */
     bool upper;                     /* the code runs in the upper half of the address space */
+    bool counts;                    /* counters are wanted: count.c */
+    unsigned int counted;           /* instructions that are in cpu->instructions already */
     struct translate_block *block;
     struct translate_link *links;
     unsigned int link_count, links_max;
@@ -113,6 +115,16 @@ void generate_check(struct generate *generate, unsigned int size, bool write);
 void generate_after_store(struct generate *generate, unsigned int host, unsigned int size);
 /* The same for a call's, where the transfer of control is still to come. Address in T0. */
 void generate_after_push(struct generate *generate, unsigned int size);
+
+/* --- counters: count.c --- */
+
+void generate_count_block(struct generate *generate);
+/* The block's first `done` instructions have run; a site says how many of them are not counted. */
+void generate_count_instructions(struct generate *generate, unsigned int done,
+                                 unsigned int scratch);
+/* These change EFLAGS. */
+void generate_count_access(struct generate *generate);
+void generate_count_jump(struct generate *generate);
 
 /* --- exits --- */
 

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "engines/soft/block.h"
 #include "engines/soft/code.h"
 #include "engines/soft/fast_memory.h"
@@ -15,6 +16,7 @@
 #include "engines/soft/host_access.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/lockstep.h"
+#include "engines/soft/translate/measure.h"
 #include "engines/soft/translate/translate.h"
 #include "engines/soft/translate/translator.h"
 #include "vm/guestmem.h"
@@ -160,6 +162,15 @@ static struct translate_block *make_block(struct soft_cpu *cpu, uint64_t physica
     return block;
 }
 
+static void count_made(struct soft_cpu *cpu, const struct translate_block *block)
+{
+    struct translate_statistics *statistics = &cpu->statistics;
+    statistics->blocks_translated++;
+    statistics->guest_instructions_translated += block->count;
+    statistics->guest_bytes += block->guest_length;
+    statistics->host_bytes += block->code_length;
+}
+
 /* Is it time to translate what stands at a physical address? Collisions do no harm. */
 static bool is_hot(struct translator *translator, uint64_t physical)
 {
@@ -181,8 +192,11 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
     }
     struct translate_block *block = translate_cache_find(translator->cache, at.physical, mode);
     if (block == NULL && is_hot(translator, at.physical)) {
+        uint64_t begin = clock_now_ns();
         block = make_block(cpu, at.physical, at.host, mode);
+        translate_measure_made(cpu, begin);
         if (block != NULL) {
+            count_made(cpu, block);
             translate_show(cpu, block);
         }
     }
@@ -213,7 +227,9 @@ static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *lin
     unsigned int half = (unsigned int)(cpu->rip >> 63);
     if (link == NULL) {
         const struct translate_jump *jump = jump_of(cpu, cpu->rip);
+        cpu->statistics.dispatches++;
         if (jump->tag == (cpu->rip ^ cpu->translate.key[half])) {
+            cpu->statistics.dispatch_hits++;
             return jump->code;
         }
     }
@@ -247,6 +263,7 @@ static void check_indirect(struct soft_cpu *cpu, const struct translate_site *si
     if (soft_64bit(cpu) && !soft_canonical(cpu, cpu->rip)) {
         cpu->gpr[X86_RSP] += (uint64_t)(int64_t)site->stack_undo;
         cpu->rip = cpu->gpr[SOFT_GPR_CODE] + site->offset;
+        cpu->instructions--; /* it was counted when it left */
         soft_run_single(cpu);
     }
 }
@@ -261,17 +278,20 @@ static struct translate_link *run_code(struct soft_cpu *cpu, const uint8_t *code
     if (__atomic_load_n(&cpu->write_revoked, __ATOMIC_RELAXED) != 0) {
         __atomic_exchange_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST); /* code.h */
     }
+    cpu->statistics.translated_entries++;
     uintptr_t left = enter(cpu, code);
     *over = left == 0;
     if (left == 0) {
         return NULL;
     }
     if ((left & 1) != 0) {
+        cpu->statistics.jump_misses += cpu->vm->options.count ? 1 : 0;
         check_indirect(cpu, (const struct translate_site *)(left - 1));
         return NULL;
     }
     struct translate_link *link = (struct translate_link *)left;
     cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + link->offset) & cpu->address_mask;
+    cpu->statistics.direct_exits++;
     return link;
 }
 
@@ -312,11 +332,13 @@ bool translate_escaped(struct soft_cpu *cpu, enum soft_escape *how)
            lockstep_escaped(cpu->lockstep, cpu, how, block->code, block->code_length, &error);
 }
 
-bool translate_run(struct soft_cpu *cpu)
+/* False: the block at cpu->rip is the interpreter's. */
+static bool run(struct soft_cpu *cpu)
 {
     if ((cpu->mode & SOFT_MODE_FAST) == 0) {
         return false;
     }
+    translate_measure(cpu, TRANSLATE_TIER_TRANSLATED);
     set_gs(cpu);
     cpu->translate.vectors_live = 0;
     cpu->translate.vectors_reload = 0;
@@ -338,13 +360,29 @@ bool translate_run(struct soft_cpu *cpu)
     return true;
 }
 
-/* --- what translated code asks for --- */
+bool translate_run(struct soft_cpu *cpu)
+{
+    if (run(cpu)) {
+        return true;
+    }
+    translate_measure(cpu, TRANSLATE_TIER_INTERPRETER);
+    cpu->statistics.interpreted_blocks++;
+    return false;
+}
+
+/*
+ * --- what translated code asks for ---
+ *
+ * cpu->instructions: translated code adds a block's instructions where it leaves the block. C code
+ * that may not come back adds those that have run, and takes that back if it does come back.
+ */
 
 static void at_site(struct soft_cpu *cpu, const struct translate_site *site)
 {
     cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + site->offset) & cpu->address_mask;
     cpu->next_rip = cpu->rip + site->length;
     translate_recipe_apply(cpu, &site->recipe);
+    cpu->instructions += site->uncounted;
 }
 
 static void resume_at(struct soft_cpu *cpu, const uint8_t *code, uint64_t t0)
@@ -362,6 +400,7 @@ static void resume_behind(struct soft_cpu *cpu, const struct translate_site *sit
                 generations == cpu->code_generation[0] + cpu->code_generation[1] &&
                 (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
                  (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;
+    cpu->instructions -= same ? site->uncounted + 1u : 0;
     resume_at(cpu, same ? site->resume : cpu->translate.translator->glue.leave_after,
               cpu->gpr[X86_R10]);
 }
@@ -370,6 +409,7 @@ void translate_single(struct soft_cpu *cpu, const struct translate_site *site, u
 {
     (void)unused;
     at_site(cpu, site);
+    cpu->statistics.callouts++;
     uint64_t expected = cpu->next_rip & cpu->address_mask;
     uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
     soft_run_single(cpu);
@@ -380,10 +420,12 @@ void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, 
 {
     (void)unused;
     at_site(cpu, site);
+    cpu->statistics.callouts++;
     uint64_t expected = cpu->next_rip & cpu->address_mask;
     uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
     site->instruction->execute(cpu, site->instruction);
     cpu->rip = cpu->next_rip & (soft_64bit(cpu) ? UINT64_MAX : UINT32_MAX);
+    cpu->instructions++;
     if (cpu->code_changed) {
         cpu->code_changed = false;
         resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
@@ -409,7 +451,9 @@ static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site
 void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
 {
     at_site(cpu, site);
+    *(site->write ? &cpu->statistics.slow_writes : &cpu->statistics.slow_reads) += 1;
     uint8_t *host = fill_tlb(cpu, site, linear);
+    cpu->instructions -= site->uncounted;
     if (host != NULL) {
         resume_at(cpu, site->with_address, (uint64_t)(uintptr_t)host);
     } else {
@@ -434,5 +478,10 @@ void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, ui
         }
     }
     const uint8_t *leave = cpu->translate.translator->glue.leave_after;
+    if (site->with_address != NULL) {
+        cpu->instructions -= site->uncounted;
+    } else {
+        cpu->instructions++;
+    }
     resume_at(cpu, site->with_address != NULL ? site->with_address : leave, cpu->gpr[X86_R10]);
 }

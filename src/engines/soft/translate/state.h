@@ -12,6 +12,13 @@
 struct soft_cpu;
 struct translator;
 
+/* Who the vCPU's time goes to: measure.h. */
+enum translate_tier {
+    TRANSLATE_TIER_NONE,
+    TRANSLATE_TIER_TRANSLATED,
+    TRANSLATE_TIER_INTERPRETER
+};
+
 #define TRANSLATE_JUMP_BITS 12
 #define TRANSLATE_GROUPS    16 /* shared checks whose results can be kept at one time */
 
@@ -35,6 +42,8 @@ struct translate_state {
     uint32_t vectors_live;         /* the guest's YMM registers and MXCSR are in the host's */
     uint32_t vectors_reload;       /* they were, when C code was called */
     uint64_t group_delta[TRANSLATE_GROUPS];
+    enum translate_tier tier;
+    uint64_t tier_since, tier_instructions; /* the time, and the vCPU's count, when it began */
     struct translate_jump jumps[1u << TRANSLATE_JUMP_BITS];
 };
 
