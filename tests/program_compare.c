@@ -85,7 +85,6 @@ static void compare_records(struct comparison *comparison, const struct program_
     }
 }
 
-/* FIP, FDP and FOP are not compared: processors differ in when they store them. */
 static void compare_registers(struct comparison *comparison,
                               const struct differential_registers *expected,
                               const struct differential_registers *actual)
@@ -105,6 +104,7 @@ static void compare_registers(struct comparison *comparison,
         compare_bytes(comparison, name, 0, expected->ymm[i], actual->ymm[i], 32);
     }
     compare_bytes(comparison, "FCW, FSW, FTW", 0, expected->x87, actual->x87, 5);
+    compare_bytes(comparison, "FOP, FIP, FDP", 0, expected->x87 + 6, actual->x87 + 6, 18);
     compare_bytes(comparison, "MXCSR", 0, expected->x87 + DIFFERENTIAL_X87_MXCSR,
                   actual->x87 + DIFFERENTIAL_X87_MXCSR, 4);
     for (unsigned int i = 0; i < 8; i++) {

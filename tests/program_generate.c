@@ -115,18 +115,14 @@ struct kind {
 
 void program_piece(struct program_maker *maker)
 {
-    static const struct kind kinds[] = {{13, program_some_simple, false},
-                                        {17, program_group, false},
-                                        {15, program_flags, false},
-                                        {10, program_stack, false},
-                                        {20, splice, false},
-                                        {5, program_skip_forward, false},
-                                        {4, program_strings, false},
-                                        {4, program_system_piece, false},
-                                        {4, program_loop, true},
-                                        {2, program_branch_by_table, true},
-                                        {3, program_call, true},
-                                        {3, program_modify, true}};
+    static const struct kind kinds[] = {
+        {10, program_some_simple, false},   {14, program_group, false},
+        {13, program_flags, false},         {12, program_vectors, false},
+        {10, program_stack, false},         {16, splice, false},
+        {5, program_skip_forward, false},   {4, program_strings, false},
+        {4, program_system_piece, false},   {4, program_loop, true},
+        {2, program_branch_by_table, true}, {3, program_call, true},
+        {3, program_modify, true}};
     if (!program_has_room(maker)) {
         return;
     }

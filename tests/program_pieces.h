@@ -28,6 +28,9 @@ void program_strings(struct program_maker *maker);
 /* Instructions of the kernel, and such as end a block. */
 void program_system_piece(struct program_maker *maker);
 
+/* Vector, MMX and x87 instructions (program_vector.c). */
+void program_vectors(struct program_maker *maker);
+
 /* --- control (program_flow.c) --- */
 
 #define PROGRAM_JCC(condition) (0x0f80u | (condition))

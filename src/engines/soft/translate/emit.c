@@ -278,6 +278,14 @@ void emit_patch(uint8_t *end_of_branch, ptrdiff_t displacement, const uint8_t *t
     memcpy(end_of_branch - 4, &value, sizeof(value));
 }
 
+void emit_escape_memory(struct emitter *emitter, unsigned int opcode, unsigned int extension,
+                        struct emit_memory memory)
+{
+    if (has_room(emitter)) {
+        operation_memory(emitter, opcode, extension, memory, 4);
+    }
+}
+
 /* --- guest instructions --- */
 
 static void legacy_with_memory(struct emitter *emitter, const struct x86_instruction *in,

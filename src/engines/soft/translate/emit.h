@@ -108,6 +108,10 @@ void emit_patch(uint8_t *end_of_branch, ptrdiff_t displacement, const uint8_t *t
 unsigned int emit_extension_bits(struct emit_memory memory);
 void emit_modrm_memory(struct emitter *emitter, unsigned int reg, struct emit_memory memory);
 
+/* The x87 instruction of an opcode from D8 to DF and ModRM.reg with a memory operand. */
+void emit_escape_memory(struct emitter *emitter, unsigned int opcode, unsigned int extension,
+                        struct emit_memory memory);
+
 /*
  * A guest instruction with its ModRM memory operand replaced; opcode, register operands and
  * immediate are the guest's.

@@ -1,7 +1,7 @@
 #include "engines/soft/translate/emit_vector.h"
 
 #define SHAPE_GPR (X86_SHAPE_REG_GPR | X86_SHAPE_RM_GPR)
-#define SHAPE_REG (X86_SHAPE_REG_VECTOR | X86_SHAPE_REG_GPR)
+#define SHAPE_REG (X86_SHAPE_REG_VECTOR | X86_SHAPE_REG_GPR | X86_SHAPE_REG_MMX)
 
 #define REX_W 8u
 #define REX_R 4u

@@ -355,6 +355,7 @@ void generate_callout(struct generate *generate, bool last)
     site->leaves = last;
     emit_move_immediate(&generate->emitter, T1, (uint64_t)(uintptr_t)site);
     emit_jump(&generate->emitter, generate->translator->glue.callout);
+    generate->x87 = false; /* it may want the image in memory */
     generate_scratch(generate);
     generate->native = generate->saved = true; /* the glue leaves them in both places */
     generate->recipe.kind = RECIPE_NONE;

@@ -62,6 +62,7 @@ struct generate {
     bool cached[2];                 /* host R10, R11 hold the guest's */
     bool polled;                    /* attention has been looked at on the way here */
     bool vectors;                   /* the guest's vector registers are known to be loaded */
+    bool x87;                       /* the x87 state is known to be in the host's registers */
     bool failed;                    /* out of room somewhere */
     bool upper;                     /* the code runs in the upper half of the address space */
     bool counts;                    /* counters are wanted: count.c */

@@ -176,6 +176,7 @@ bool translate_make_glue(struct soft_cpu *cpu)
     glue->callout = make_call(&emitter, translate_callout);
     glue->single = make_call(&emitter, translate_single);
     glue->raced = make_call(&emitter, translate_raced);
+    glue->load_x87 = make_call(&emitter, translate_load_x87);
     glue->load_vectors = emit_address(&emitter);
     load_vectors(&emitter, T0);
     EMIT(&emitter, 0x41, 0xff, 0xe3); /* JMP R11 */

@@ -76,10 +76,17 @@ static bool vectors_raise_nothing(const struct soft_cpu *cpu)
            (cpu->fpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
 }
 
+/* Nor is there an exception pending: that takes one that is not masked. */
+static bool x87_raises_nothing(const struct soft_cpu *cpu)
+{
+    return (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) == 0 && !cpu->fpu->may_pend;
+}
+
 static uint16_t mode_of(const struct soft_cpu *cpu)
 {
     unsigned int mode = cpu->mode;
     mode |= vectors_raise_nothing(cpu) ? TRANSLATE_VECTORS : 0;
+    mode |= x87_raises_nothing(cpu) ? TRANSLATE_X87 : 0;
     mode |= cpu->rip >> 63 != 0 ? TRANSLATE_UPPER : 0;
     return (uint16_t)mode;
 }
@@ -412,7 +419,11 @@ void translate_single(struct soft_cpu *cpu, const struct translate_site *site, u
     cpu->statistics.callouts++;
     uint64_t expected = cpu->next_rip & cpu->address_mask;
     uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    bool x87 = cpu->fpu->live;
     soft_run_single(cpu);
+    if (x87) {
+        soft_fpu_load(cpu->fpu); /* code behind it may count on that */
+    }
     resume_behind(cpu, site, expected, generations);
 }
 
@@ -484,4 +495,11 @@ void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, ui
         cpu->instructions++;
     }
     resume_at(cpu, site->with_address != NULL ? site->with_address : leave, cpu->gpr[X86_R10]);
+}
+
+void translate_load_x87(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
+{
+    (void)unused;
+    soft_fpu_load(cpu->fpu);
+    resume_at(cpu, site->with_address, 0);
 }

@@ -304,6 +304,10 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_SSE] = {select_vector_test, select_vector},
     [X86_OP_AVX] = {select_vector_test, select_vector},
     [X86_OP_VZERO] = {select_vzero_test, select_vzero},
+    [X86_OP_X87] = {select_x87_test, select_x87},
+    [X86_OP_FWAIT] = {select_fwait_test, select_nop},
+    [X86_OP_MMX] = {select_mmx_test, select_mmx},
+    [X86_OP_EMMS] = {select_emms_test, select_emms},
 
     [X86_OP_PUSH] = {select_push_test, select_push},
     [X86_OP_POP] = {select_pop_test, select_pop},

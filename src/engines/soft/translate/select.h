@@ -46,5 +46,11 @@ select_function select_lea, select_nop, select_divide;
 /* select_vector.c */
 select_test select_vector_test, select_vzero_test;
 select_function select_vector, select_vzero;
+/* The rest of select_vector, once the registers are there. */
+select_function select_vector_operands;
+
+/* select_x87.c */
+select_test select_x87_test, select_fwait_test, select_mmx_test, select_emms_test;
+select_function select_x87, select_mmx, select_emms;
 
 #endif

@@ -90,11 +90,10 @@ static void select_vector_memory(struct generate *generate)
     }
 }
 
-void select_vector(struct generate *generate)
+void select_vector_operands(struct generate *generate)
 {
     const struct unit_instruction *at = generate->at;
     const struct x86_instruction *in = &at->in.decoded;
-    need_vectors(generate);
     if (is_memory(in)) {
         select_vector_memory(generate);
         return;
@@ -111,6 +110,12 @@ void select_vector(struct generate *generate)
         }
     }
     generate_note_flags(generate);
+}
+
+void select_vector(struct generate *generate)
+{
+    need_vectors(generate);
+    select_vector_operands(generate);
 }
 
 void select_vzero(struct generate *generate)

@@ -56,6 +56,7 @@ struct translate_glue {
     const uint8_t *single;                     /* T1: site: the instruction by itself, in tier 2 */
     const uint8_t *raced;                      /* T1: site; T0: the host address stored to */
     const uint8_t *load_vectors;               /* T1: where to go on */
+    const uint8_t *load_x87;                   /* T1: site, which says where to go on */
 };
 
 #define TRANSLATE_RUNS_BITS 16
@@ -98,5 +99,6 @@ void translate_access(struct soft_cpu *cpu, const struct translate_site *site, u
 void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, uint64_t host);
+void translate_load_x87(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 
 #endif
