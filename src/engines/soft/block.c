@@ -23,6 +23,9 @@ struct block {
     struct block *hash_next;
     struct block *page_next;
     uint64_t physical;
+    /* Where it was entered last, and when: blocks may run at several linear addresses. */
+    uint64_t rip;
+    uint64_t generation;
     uint8_t mode;
     struct soft_op ops[];
 };
@@ -323,6 +326,8 @@ static const struct soft_op *commit(struct builder *builder, uint64_t physical)
     struct block *block = arena_take(cache, sizeof(*block) + bytes);
     memcpy(block->ops, builder->ops, bytes);
     block->physical = physical;
+    block->rip = 0;
+    block->generation = 0;
     block->mode = builder->cpu->mode;
     struct block **bucket = bucket_of(cache, physical);
     struct block **page = page_list(cache, physical >> 12);
@@ -429,10 +434,16 @@ static const struct block *block_of(const struct soft_op *ops)
     return (const struct block *)((const char *)ops - offsetof(struct block, ops));
 }
 
+bool soft_block_is_at(const struct soft_cpu *cpu, const struct soft_op *ops, uint64_t rip)
+{
+    const struct block *block = block_of(ops);
+    return block->rip == rip && block->generation == cpu->code_generation[rip >> 63];
+}
+
 /*
  * Makes the direct branch that led here remember it. Within a page the link is good as long as the
- * blocks are: both go when the page changes. Into another page it holds while no address changes
- * its meaning, so it carries the generation.
+ * blocks are: both go when the page changes. Into another page it holds at one linear address and
+ * while none changes its meaning (soft_block_is_at).
  */
 static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
 {
@@ -449,7 +460,9 @@ static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
             return; /* the page was remapped under us */
         }
     }
-    from->generation = (uint32_t)cpu->code_generation[cpu->rip >> 63];
+    struct block *block = (struct block *)(uintptr_t)block_of(ops); /* it lies in the arena */
+    block->rip = cpu->rip;
+    block->generation = cpu->code_generation[cpu->rip >> 63];
     from->target = ops;
 }
 

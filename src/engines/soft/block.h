@@ -43,6 +43,9 @@ void soft_block_cache_drop_all(struct soft_cpu *cpu);
  */
 const struct soft_op *soft_block_enter(struct soft_cpu *cpu);
 
+/* Does a linear address lead to the block that begins with these ops, as far as is known now? */
+bool soft_block_is_at(const struct soft_cpu *cpu, const struct soft_op *ops, uint64_t rip);
+
 /* --- for the translator, which reads code as blocks are built --- */
 
 /* Where the byte at cpu->rip lies. Raises #PF, #GP. */

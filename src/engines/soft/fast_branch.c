@@ -5,6 +5,7 @@
  * the vCPU looks whether somebody wants its attention.
  */
 #include "engines/soft/alu.h"
+#include "engines/soft/block.h"
 #include "engines/soft/fast_operand.h"
 
 #define HANDLER(name)                                                                              \
@@ -43,7 +44,7 @@ static inline const struct soft_op *branch_remote(struct soft_cpu *cpu, const st
     cpu->instructions += op->count;
     uint64_t rip = branch_target(cpu, op);
     const struct soft_op *target = op->target;
-    bool linked = target != NULL && op->generation == (uint32_t)cpu->code_generation[rip >> 63];
+    bool linked = target != NULL && soft_block_is_at(cpu, target, rip);
     if (__builtin_expect(!linked, 0) || attention(cpu)) {
         return leave_by_branch(cpu, op);
     }

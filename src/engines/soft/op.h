@@ -35,10 +35,7 @@ struct soft_op {
             uint8_t source;  /* likewise */
             uint8_t base, index, scale, segment; /* of the memory operand */
         };
-        struct {
-            uint32_t generation;  /* a branch into another page: what the link holds for */
-            bool branch_is_local; /* the target lies in the same page */
-        };
+        bool branch_is_local; /* the target lies in the same page */
     };
 };
 

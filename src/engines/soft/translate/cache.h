@@ -37,6 +37,7 @@ struct translate_link {
     uint8_t variant;   /* TRANSLATE_PLAIN or 0: which translation it wants */
     bool native_flags; /* flags are in EFLAGS, else in cpu->arithmetic */
     bool bound;        /* in the list of its half */
+    bool forward;      /* attention is not looked at on the way: must lead to higher addresses */
 };
 
 /*

@@ -300,25 +300,31 @@ void generate_exit(struct generate *generate, int condition, int64_t target)
         link->unlinked = leave_of(generate);
     }
     link->destination = link->unlinked;
+    link->forward = !backward && !generate->polled;
+}
+
+/* A field of the jump cache's entry, whose place in it is in T1. */
+static struct emit_memory jump_field(size_t field)
+{
+    _Static_assert(sizeof(struct translate_jump) == 32, "the index is shifted by 5 bits");
+    struct emit_memory at = emit_gs(offsetof(struct soft_cpu, translate.jumps) + field);
+    at.base = T1;
+    return at;
 }
 
 void generate_indirect_exit(struct generate *generate, int16_t stack_undo)
 {
     struct emitter *emitter = &generate->emitter;
-    bool upper = generate->upper;
-    struct emit_memory key = emit_gs(offsetof(struct soft_cpu, translate.key) + (upper ? 8 : 0));
+    struct emit_memory key =
+        emit_gs(offsetof(struct soft_cpu, translate.key) + (generate->upper ? 8 : 0));
     generate_scratch(generate);
     generate_count_instructions(generate, generate->index + 1, T1);
     emit_move(emitter, T1, T0);
     emit_shift(emitter, true, T1, TRANSLATE_JUMP_BITS, 8);
     emit_alu_register(emitter, EMIT_XOR, T1, T0, 4);
     emit_alu_immediate(emitter, EMIT_AND, T1, (1 << TRANSLATE_JUMP_BITS) - 1, 4);
-    emit_shift(emitter, false, T1, 4, 4);
-    emit_alu_memory(emitter, EMIT_XOR, T0, key);
-    struct emit_memory tag =
-        emit_gs(offsetof(struct soft_cpu, translate.jumps) + offsetof(struct translate_jump, tag));
-    tag.base = T1;
-    emit_alu_memory(emitter, EMIT_CMP, T0, tag);
+    emit_shift(emitter, false, T1, 5, 4);
+    emit_alu_memory(emitter, EMIT_CMP, T0, jump_field(offsetof(struct translate_jump, rip)));
     struct translate_site *site = generate_site(generate);
     if (site == NULL) {
         return;
@@ -326,18 +332,19 @@ void generate_indirect_exit(struct generate *generate, int16_t stack_undo)
     site->stack_undo = stack_undo;
     struct stub *miss = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_INDIRECT);
     miss->site = site;
-    miss->upper = upper;
+    emit_load(emitter, T0, jump_field(offsetof(struct translate_jump, key)), 8);
+    emit_alu_memory(emitter, EMIT_CMP, T0, key);
+    struct stub *stale = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_INDIRECT);
+    stale->site = site;
+    stale->reload = true;
     emit_alu_memory_immediate(emitter, EMIT_CMP, GS_FIELD(attention), 0, 4);
     struct stub *attention = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_INDIRECT);
     attention->site = site;
-    attention->upper = upper;
+    attention->reload = true;
     generate_count_jump(generate);
-    emit_alu_memory(emitter, EMIT_XOR, T0, key);
-    emit_alu_immediate(emitter, EMIT_AND, T0, -(int32_t)SOFT_PAGE_SIZE, 8);
+    emit_load(emitter, T0, jump_field(offsetof(struct translate_jump, page)), 8);
     emit_store(emitter, GS_REGISTER(SOFT_GPR_CODE), T0, 8);
-    struct emit_memory code = tag;
-    code.displacement += (int32_t)offsetof(struct translate_jump, code);
-    emit_jump_memory(emitter, code);
+    emit_jump_memory(emitter, jump_field(offsetof(struct translate_jump, code)));
 }
 
 void generate_callout(struct generate *generate, bool last)
@@ -441,8 +448,9 @@ static void emit_stub(struct generate *generate, const struct stub *stub)
         emit_poll_and_leave(generate, stub);
         break;
     case STUB_INDIRECT:
-        emit_alu_memory(emitter, EMIT_XOR, T0,
-                        emit_gs(offsetof(struct soft_cpu, translate.key) + (stub->upper ? 8 : 0)));
+        if (stub->reload) {
+            emit_load(emitter, T0, jump_field(offsetof(struct translate_jump, rip)), 8);
+        }
         emit_store(emitter, GS_FIELD(rip), T0, 8);
         emit_site(generate, (const uint8_t *)stub->site + 1);
         emit_jump(emitter, generate->translator->glue.leave_saved);

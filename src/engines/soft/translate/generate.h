@@ -27,7 +27,7 @@ enum stub_kind {
     STUB_ACCESS,        /* a miss of the TLB: T0 and T1 as the check leaves them */
     STUB_SITE,          /* T1 = site, then to `target` */
     STUB_LEAVE,         /* T1 = link, then to `target` */
-    STUB_INDIRECT,      /* T0 = RIP with its key: back to C */
+    STUB_INDIRECT,      /* T0 = RIP: back to C */
     STUB_ANOTHER_PAGE,  /* gpr[SOFT_GPR_CODE] is moved, then through the link */
     STUB_LOAD_VECTORS,  /* the guest's vector registers are brought in, then to `resume` */
     STUB_POLL_AND_LEAVE /* saves flags, looks for attention, then through the link */
@@ -43,7 +43,7 @@ struct stub {
     unsigned int host; /* STUB_SITE: the register that holds the host address */
     bool native;       /* STUB_POLL_AND_LEAVE: flags are in EFLAGS */
     bool wide;         /* 64-bit mode */
-    bool upper;        /* STUB_INDIRECT: which key */
+    bool reload;       /* STUB_INDIRECT: RIP is no longer in T0, but where T1 says */
 };
 
 #define STUBS_MAX         320

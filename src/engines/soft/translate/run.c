@@ -3,7 +3,6 @@
  */
 #include <asm/prctl.h>
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,8 +21,6 @@
 #include "vm/guestmem.h"
 
 #define KEY_MODE_BITS 4
-#define KEY_SHIFT     48
-#define SERIAL_MAX    0xffeu /* all zeroes and all ones would be those of plain addresses */
 
 #define MXCSR_MASKS 0x1f80u
 
@@ -46,7 +43,8 @@ int translate_create(struct soft_cpu *cpu, struct error *error)
     translator->translate_after = options->translate_after;
     translator->smp = cpu->vm->vcpu_count > 1;
     translator->host_has_avx = __builtin_cpu_supports("avx");
-    translator->serial[0] = translator->serial[1] = 1;
+    translator->serial[0] = 1;
+    translator->serial[1] = translator->last_serial = 2;
     cpu->translate.self = cpu;
     cpu->translate.translator = translator;
     if (!translate_make_glue(cpu)) {
@@ -99,7 +97,7 @@ static void set_keys(struct soft_cpu *cpu, uint16_t mode)
                         ((mode & TRANSLATE_VECTORS) != 0 ? 4u : 0) |
                         ((mode & TRANSLATE_X87) != 0 ? 8u : 0);
     for (unsigned int half = 0; half < 2; half++) {
-        cpu->translate.key[half] = (translator->serial[half] << KEY_MODE_BITS | bits) << KEY_SHIFT;
+        cpu->translate.key[half] = translator->serial[half] << KEY_MODE_BITS | bits;
     }
     translator->key_mode = mode;
 }
@@ -108,10 +106,7 @@ static void set_keys(struct soft_cpu *cpu, uint16_t mode)
 static void renew_key(struct soft_cpu *cpu, unsigned int half)
 {
     struct translator *translator = cpu->translate.translator;
-    if (++translator->serial[half] > SERIAL_MAX) {
-        translator->serial[half] = 1;
-        memset(cpu->translate.jumps, 0, sizeof(cpu->translate.jumps));
-    }
+    translator->serial[half] = ++translator->last_serial;
     set_keys(cpu, translator->key_mode);
 }
 
@@ -189,6 +184,38 @@ static bool is_hot(struct translator *translator, uint64_t physical)
     return false;
 }
 
+/* Links out of a page are bound to the linear address that it runs at: one at a time. */
+static void note_home(struct soft_cpu *cpu, uint64_t physical)
+{
+    struct translator *translator = cpu->translate.translator;
+    if (!translate_home_enter(&translator->homes, physical, cpu->rip, translator->serial)) {
+        for (unsigned int half = 0; half < 2; half++) {
+            translate_cache_unbind(translator->cache, half);
+            renew_key(cpu, half);
+        }
+        translate_home_enter(&translator->homes, physical, cpu->rip, translator->serial);
+    }
+}
+
+/* May an exit be linked to what stands at cpu->rip, where it led this time? */
+static bool can_link(const struct soft_cpu *cpu, const struct translate_link *link,
+                     const struct translate_block *target)
+{
+    const struct translator *translator = cpu->translate.translator;
+    unsigned int half = (unsigned int)(cpu->rip >> 63);
+    uint64_t home;
+    if (link->patch != NULL) { /* within a page, unless that was remapped under it */
+        return link->from->physical >> 12 == target->physical >> 12;
+    }
+    if (half != ((link->from->mode & TRANSLATE_UPPER) != 0 ? 1 : 0) ||
+        !translate_home_find(&translator->homes, link->from->physical, half, translator->serial,
+                             &home)) {
+        return false;
+    }
+    /* Going round the address space is no way forward: a loop must look at attention. */
+    return !link->forward || cpu->rip > home;
+}
+
 /* The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. */
 static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
 {
@@ -207,10 +234,12 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
             translate_show(cpu, block);
         }
     }
-    if (block != NULL && (cpu->cr4 & X86_CR4_LA57) == 0 && cpu->lockstep == NULL) {
-        uint64_t key = cpu->translate.key[cpu->rip >> 63];
-        *jump_of(cpu, cpu->rip) =
-            (struct translate_jump){.tag = cpu->rip ^ key, .code = block->entry_saved};
+    if (block != NULL && cpu->lockstep == NULL) {
+        note_home(cpu, block->physical);
+        *jump_of(cpu, cpu->rip) = (struct translate_jump){.rip = cpu->rip,
+                                                          .key = cpu->translate.key[cpu->rip >> 63],
+                                                          .page = cpu->rip & ~SOFT_PAGE_MASK,
+                                                          .code = block->entry_saved};
     }
     return block;
 }
@@ -235,7 +264,7 @@ static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *lin
     if (link == NULL) {
         const struct translate_jump *jump = jump_of(cpu, cpu->rip);
         cpu->statistics.dispatches++;
-        if (jump->tag == (cpu->rip ^ cpu->translate.key[half])) {
+        if (jump->rip == cpu->rip && jump->key == cpu->translate.key[half]) {
             cpu->statistics.dispatch_hits++;
             return jump->code;
         }
@@ -246,7 +275,8 @@ static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *lin
         return NULL;
     }
     if (link != NULL &&
-        evictions == translate_cache_statistics(translator->cache)->regions_evicted) {
+        evictions == translate_cache_statistics(translator->cache)->regions_evicted &&
+        can_link(cpu, link, block)) {
         translate_cache_link(translator->cache, link, block, half);
     }
     return block->entry_saved;

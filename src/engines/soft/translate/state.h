@@ -23,11 +23,13 @@ enum translate_tier {
 #define TRANSLATE_GROUPS    16 /* shared checks whose results can be kept at one time */
 
 /*
- * Where an indirect branch leads. tag is RIP with its upper bits, which canonicality makes
- * redundant, replaced by the key of its half of the address space (translate_renew_key).
+ * Where an indirect branch leads. All of RIP is compared: no other address, canonical or not, may
+ * ever lead to code that is stale.
  */
 struct translate_jump {
-    uint64_t tag;
+    uint64_t rip;
+    uint64_t key;        /* holds while translate.key of that half of the address space is this */
+    uint64_t page;       /* gpr[SOFT_GPR_CODE] there */
     const uint8_t *code; /* the target's entry for saved flags */
 };
 

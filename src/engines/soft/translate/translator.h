@@ -12,6 +12,7 @@
 #include "engines/soft/cpu.h"
 #include "engines/soft/execute.h"
 #include "engines/soft/translate/cache.h"
+#include "engines/soft/translate/home.h"
 #include "x86/decode/facts.h"
 
 #define UNIT_MAX 64 /* instructions of a block */
@@ -67,12 +68,14 @@ struct translator {
     struct unit unit;                     /* the block being made */
     const uint8_t *code_of[UNIT_MAX + 1]; /* where its instructions' code begins */
     unsigned int translate_after;
-    uint64_t serial[2];     /* of the keys of both halves */
+    uint64_t serial[2];     /* of the keys of both halves; none is used twice */
+    uint64_t last_serial;
     uint64_t generation[2]; /* cpu->code_generation as links and the jump cache know it */
     uint16_t key_mode;      /* which the keys are made for */
     const struct translate_block *checked; /* the last one that was run in lockstep */
     bool smp;
     bool host_has_avx;
+    struct translate_homes homes;
     uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
 };
 
