@@ -23,6 +23,13 @@ static bool is_transfer(const struct x86_instruction *in)
     }
 }
 
+/* It may change what the block's mode was made from, and then leaves the block. */
+static bool may_change_mode(const struct x86_instruction *in)
+{
+    return in->operation == X86_OP_LDMXCSR || in->operation == X86_OP_FXRSTOR ||
+           (in->operation == X86_OP_X87 && select_x87_may_change_masks(in));
+}
+
 static void classify(struct soft_cpu *cpu, struct unit *unit, struct unit_instruction *at,
                      enum x86_decode_result result)
 {
@@ -67,6 +74,9 @@ bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physica
                                  (at->kind == UNIT_NATIVE && is_transfer(&at->in.decoded));
         reader.offset += at->in.decoded.length;
         unit->count++;
+        if (cpu->lockstep != NULL && result == X86_DECODE_OK && may_change_mode(&at->in.decoded)) {
+            break; /* both runs end behind it */
+        }
     }
     unit->end = (uint16_t)reader.offset;
     return unit->count > 0;

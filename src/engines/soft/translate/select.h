@@ -52,5 +52,7 @@ select_function select_vector_operands;
 /* select_x87.c */
 select_test select_x87_test, select_fwait_test, select_mmx_test, select_emms_test;
 select_function select_x87, select_mmx, select_emms;
+/* May it change which exceptions of the x87 are masked? */
+bool select_x87_may_change_masks(const struct x86_instruction *in);
 
 #endif

@@ -55,6 +55,17 @@ static enum x87_kind kind_of(const struct x86_instruction *in)
     }
 }
 
+bool select_x87_may_change_masks(const struct x86_instruction *in)
+{
+    unsigned int reg = in->modrm >> 3 & 7;
+    if (in->mod == 3) {
+        return in->opcode == 0xdb && in->modrm == 0xe3; /* FNINIT */
+    }
+    /* FLDENV, FLDCW, FNSTENV (masks all); FRSTOR, FNSAVE */
+    return (in->opcode == 0xd9 && reg >= 4 && reg <= 6) ||
+           (in->opcode == 0xdd && (reg == 4 || reg == 6));
+}
+
 bool select_x87_test(const struct soft_cpu *cpu, const struct unit *unit,
                      const struct unit_instruction *at)
 {
