@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "engines/soft/soft.h"
+#include "engines/soft/translate/select.h"
 #include "soft_guest.h"
 #include "x86/cpuid.h"
 #include "x86/msr.h"
@@ -241,8 +242,49 @@ static void test_vex_after_real_mode(void)
     soft_guest_close(&guest);
 }
 
+/* "TZCNT", "LZCNT": BSF and BSR to a guest that is shown no such feature. */
+static void test_count_without_feature(void)
+{
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    struct soft_cpu *cpu = (void *)guest.vcpu; /* it begins with that (engine.c) */
+    cpu->features &= ~(UINT64_C(1) << X86_FEATURE_BMI1 | UINT64_C(1) << X86_FEATURE_LZCNT);
+    LOAD(&guest, 0xf3, 0x0f, 0xbc, 0xc3, 0xf3, 0x0f, 0xbd, 0xcb, 0xf4); /* eax, ecx of ebx */
+    guest.state.gpr[X86_RBX] = 0x100;
+    CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
+    CHECK_EQUAL(guest.state.gpr[X86_RAX], 8);
+    CHECK_EQUAL(guest.state.gpr[X86_RCX], 8); /* not 23 */
+    soft_guest_close(&guest);
+}
+
+/* The host need not have what the interpreter does by itself. */
+static void test_feature_that_host_lacks(void)
+{
+    static const uint8_t code[] = {0x66, 0x0f, 0x38, 0xf6, 0xc3}; /* adcx eax, ebx */
+    struct soft_guest guest;
+    if (!soft_guest_open(&guest, SOFT_GUEST_64)) {
+        return;
+    }
+    struct soft_cpu *cpu = (void *)guest.vcpu;
+    if (cpu->translate.translator != NULL) {
+        struct unit unit = {.mode = X86_DECODE_64};
+        struct unit_instruction at = {.kind = UNIT_NATIVE};
+        const uint64_t adx = UINT64_C(1) << X86_FEATURE_ADX;
+        CHECK_EQUAL(x86_decode(X86_DECODE_64, code, sizeof code, &at.in.decoded), X86_DECODE_OK);
+        cpu->translate.translator->host_features |= adx;
+        CHECK(translate_can_select(cpu, &unit, &at));
+        cpu->translate.translator->host_features &= ~adx;
+        CHECK(!translate_can_select(cpu, &unit, &at));
+    }
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
+    test_count_without_feature();
+    test_feature_that_host_lacks();
     test_vex_after_real_mode();
     test_xrstor_from_device();
     test_non_canonical_push();

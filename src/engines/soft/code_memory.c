@@ -12,6 +12,9 @@
 
 #define CODE_ALIGNMENT 16u
 
+#define NOT_EXECUTABLE                                                                             \
+    "mapping executable memory, which the soft engine needs (a security policy may forbid it)"
+
 struct code_memory {
     uint8_t *writable;
     const uint8_t *executable;
@@ -25,7 +28,7 @@ static int open_memory(size_t size, struct error *error)
         fd = memfd_create("code", MFD_CLOEXEC); /* an older kernel does not know the flag */
     }
     if (fd < 0) {
-        return error_set_errno(error, errno, "making memory for generated code");
+        return error_set_errno(error, errno, NOT_EXECUTABLE);
     }
     if (ftruncate(fd, (off_t)size) != 0) {
         int code = errno;
@@ -76,9 +79,7 @@ static int map_file(struct code_memory *memory, struct error *error)
     memory->writable = writable == MAP_FAILED ? NULL : writable;
     memory->executable = executable == MAP_FAILED ? NULL : executable;
     if (writable == MAP_FAILED || executable == MAP_FAILED) {
-        return error_set_errno(error, code,
-                               "mapping executable memory, which the soft engine needs (a security "
-                               "policy may forbid it)");
+        return error_set_errno(error, code, NOT_EXECUTABLE);
     }
     return 0;
 }

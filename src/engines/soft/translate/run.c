@@ -26,6 +26,28 @@
 
 /* --- creation --- */
 
+static uint64_t host_features(void)
+{
+    static const uint32_t leaves[][2] = {{0, 0},   {1, 0},          {7, 0},         {7, 1},
+                                         {0xd, 1}, {0x80000000, 0}, {0x80000001, 0}};
+    struct cpuid_table table = {0};
+    uint64_t features = 0;
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+        bool has_subleaves = leaves[i][0] == 7 || leaves[i][0] == 0xd;
+        cpuid_set(&table, leaves[i][0], leaves[i][1], has_subleaves,
+                  cpuid_host(leaves[i][0], leaves[i][1]));
+    }
+    for (unsigned int i = 0; i < X86_FEATURE_COUNT; i++) {
+        if (i == X86_FEATURE_BASE || cpuid_has(&table, (enum x86_feature)i)) {
+            features |= UINT64_C(1) << i;
+        }
+    }
+    if (!__builtin_cpu_supports("avx")) { /* the kernel must save the registers, too */
+        features &= ~(UINT64_C(1) << X86_FEATURE_AVX);
+    }
+    return features;
+}
+
 int translate_create(struct soft_cpu *cpu, struct error *error)
 {
     struct translator *translator =
@@ -42,7 +64,7 @@ int translate_create(struct soft_cpu *cpu, struct error *error)
     }
     translator->translate_after = options->translate_after;
     translator->smp = cpu->vm->vcpu_count > 1;
-    translator->host_has_avx = __builtin_cpu_supports("avx");
+    translator->host_features = host_features();
     translator->serial[0] = 1;
     translator->serial[1] = translator->last_serial = 2;
     cpu->translate.self = cpu;
@@ -69,9 +91,10 @@ void translate_destroy(struct soft_cpu *cpu)
 static bool vectors_raise_nothing(const struct soft_cpu *cpu)
 {
     const uint64_t states = X86_XCR0_SSE | X86_XCR0_AVX, enabled = X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
-    return cpu->translate.translator->host_has_avx && (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) == 0 &&
-           (cpu->cr4 & enabled) == enabled && (cpu->xcr0 & states) == states &&
-           (cpu->fpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+    const uint64_t avx = UINT64_C(1) << X86_FEATURE_AVX;
+    return (cpu->translate.translator->host_features & avx) != 0 &&
+           (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)) == 0 && (cpu->cr4 & enabled) == enabled &&
+           (cpu->xcr0 & states) == states && (cpu->fpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
 }
 
 /* Nor is there an exception pending: that takes one that is not masked. */

@@ -330,11 +330,27 @@ bool select_any_test(const struct soft_cpu *cpu, const struct unit *unit,
     return true;
 }
 
+/*
+ * What the interpreter does by itself the host may lack (MOVBE, ADX); and two instructions are
+ * others to a guest, or on a host, that does not have their feature.
+ */
+static bool means_the_same_on_host(const struct soft_cpu *cpu, const struct x86_instruction *in)
+{
+    unsigned int feature = in->feature;
+    if (in->operation == X86_OP_TZCNT) {
+        feature = X86_FEATURE_BMI1;
+    } else if (in->operation == X86_OP_LZCNT) {
+        feature = X86_FEATURE_LZCNT;
+    }
+    return (cpu->features & cpu->translate.translator->host_features) >> feature & 1;
+}
+
 bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
                           const struct unit_instruction *at)
 {
     const struct row *row = &rows[at->in.decoded.operation];
-    return row->test != NULL && row->test(cpu, unit, at);
+    return row->test != NULL && means_the_same_on_host(cpu, &at->in.decoded) &&
+           row->test(cpu, unit, at);
 }
 
 void translate_select(struct generate *generate)

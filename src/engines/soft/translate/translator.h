@@ -74,7 +74,7 @@ struct translator {
     uint16_t key_mode;      /* which the keys are made for */
     const struct translate_block *checked; /* the last one that was run in lockstep */
     bool smp;
-    bool host_has_avx;
+    uint64_t host_features; /* bits by enum x86_feature: what the host's CPUID shows */
     struct translate_homes homes;
     uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
 };
