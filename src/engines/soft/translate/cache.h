@@ -50,8 +50,11 @@ struct translate_site {
     const struct soft_instruction *instruction; /* callouts; else NULL */
     uint16_t offset;                            /* of the instruction within the page */
     uint16_t uncounted; /* instructions before it that are not yet in cpu->instructions */
-    uint8_t length;                 /* of the instruction */
-    uint8_t size;                   /* of the access */
+    uint8_t length;     /* of the instruction */
+    uint16_t size;      /* of the access, or of the group that it leads */
+    int32_t from;     /* a group: its lowest address, relative to that of the leader's own access */
+    uint8_t own_size; /* … which is of that size */
+    bool own_write;
     bool write;                     /* the access needs a write tag */
     bool leaves;                    /* control goes back to the run loop behind it */
     struct translate_recipe recipe; /* of the flags before the instruction */

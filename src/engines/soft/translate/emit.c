@@ -286,6 +286,13 @@ void emit_escape_memory(struct emitter *emitter, unsigned int opcode, unsigned i
     }
 }
 
+void emit_patch_here(struct emitter *emitter, uint8_t *end_of_branch)
+{
+    if (!emitter->full) {
+        emit_patch(end_of_branch, emitter->displacement, emit_address(emitter));
+    }
+}
+
 /* --- guest instructions --- */
 
 static void legacy_with_memory(struct emitter *emitter, const struct x86_instruction *in,

@@ -103,6 +103,9 @@ void emit_jump(struct emitter *emitter, const uint8_t *target);
 void emit_jump_if(struct emitter *emitter, unsigned int condition, const uint8_t *target);
 void emit_jump_memory(struct emitter *emitter, struct emit_memory memory);
 void emit_patch(uint8_t *end_of_branch, ptrdiff_t displacement, const uint8_t *target);
+/* A branch that was emitted before leads here; nothing if it may not have been, for lack of room.
+ */
+void emit_patch_here(struct emitter *emitter, uint8_t *end_of_branch);
 
 /* For instructions put together elsewhere: the bits X and B of REX, and all from ModRM on. */
 unsigned int emit_extension_bits(struct emit_memory memory);

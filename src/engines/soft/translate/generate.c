@@ -14,14 +14,14 @@
 
 /* --- flags --- */
 
-static void save_flags(struct generate *generate)
+static void save_flags(struct generate *generate, unsigned int scratch)
 {
     struct emitter *emitter = &generate->emitter;
-    generate_scratch(generate);
-    emit_move(emitter, T0, X86_RAX);
+    generate->cached[scratch - T0] = false;
+    emit_move(emitter, scratch, X86_RAX);
     EMIT(emitter, LAHF_SETO);
     emit_store(emitter, GS_FIELD(arithmetic), X86_RAX, 2);
-    emit_move(emitter, X86_RAX, T0);
+    emit_move(emitter, X86_RAX, scratch);
     generate->saved = true;
 }
 
@@ -64,12 +64,17 @@ static bool find_recipe(struct generate *generate)
     return false;
 }
 
-void generate_clobber_flags(struct generate *generate, uint16_t wanted)
+void generate_clobber_flags_by(struct generate *generate, uint16_t wanted, unsigned int scratch)
 {
     if (generate->native && !generate->saved && (wanted != 0 || !find_recipe(generate))) {
-        save_flags(generate);
+        save_flags(generate, scratch);
     }
     generate->native = false;
+}
+
+void generate_clobber_flags(struct generate *generate, uint16_t wanted)
+{
+    generate_clobber_flags_by(generate, wanted, T0);
 }
 
 void generate_clobber_flags_before(struct generate *generate)
@@ -150,92 +155,6 @@ struct stub *generate_stub_if(struct generate *generate, unsigned int condition,
 {
     emit_jump_if(&generate->emitter, condition, emit_address(&generate->emitter));
     return generate_stub(generate, kind);
-}
-
-/* --- memory --- */
-
-static void add_segment_base(struct generate *generate, const struct x86_instruction *in)
-{
-    struct emitter *emitter = &generate->emitter;
-    if (in->segment != X86_FS && in->segment != X86_GS) {
-        return;
-    }
-    emit_alu_memory(emitter, EMIT_ADD, T0,
-                    emit_gs(offsetof(struct soft_cpu, address_base) + 8u * in->segment));
-    if ((generate->unit->mode & SOFT_MODE_DECODE) != X86_DECODE_64) {
-        EMIT(emitter, 0x45, 0x89, 0xd2); /* MOV R10D, R10D: linear addresses are cut to 32 bits */
-    }
-}
-
-void generate_linear(struct generate *generate, const struct x86_instruction *in)
-{
-    struct emitter *emitter = &generate->emitter;
-    if (in->base == X86_REGISTER_RIP) {
-        emit_load(emitter, T0, GS_REGISTER(SOFT_GPR_CODE), 8);
-        int32_t displacement = in->displacement + generate->at->offset + in->length;
-        emit_load_effective(emitter, T0, emit_at(T0, displacement), 8);
-    } else {
-        generate_fill(generate, in->base);
-        generate_fill(generate, in->index);
-        struct emit_memory address = {.base = in->base,
-                                      .index = in->index,
-                                      .scale = in->scale,
-                                      .displacement = in->displacement};
-        emit_load_effective(emitter, T0, address, in->address_size);
-    }
-    generate_scratch(generate);
-    add_segment_base(generate, in);
-}
-
-void generate_check(struct generate *generate, unsigned int size, bool write)
-{
-    struct emitter *emitter = &generate->emitter;
-    int32_t tag = (int32_t)(write ? offsetof(struct soft_tlb_entry, write_tag)
-                                  : offsetof(struct soft_tlb_entry, read_tag));
-    _Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_ENTRIES == 4096,
-                   "the index is made of linear address bits 12 to 23, 32 bytes an entry");
-    generate_count_access(generate);
-    emit_move(emitter, T1, T0);
-    emit_shift(emitter, true, T1, 7, 8);
-    emit_alu_immediate(emitter, EMIT_AND, T1, (SOFT_TLB_ENTRIES - 1) << 5, 4);
-    emit_alu_memory(emitter, EMIT_ADD, T1, GS_FIELD(tlb));
-    emit_alu_memory(emitter, EMIT_SUB, T0, emit_at(T1, tag));
-    emit_alu_immediate(emitter, EMIT_CMP, T0, (int32_t)(SOFT_PAGE_SIZE - size), 8);
-    struct stub *stub = generate_stub_if(generate, EMIT_IF_ABOVE, STUB_ACCESS);
-    emit_alu_memory(emitter, EMIT_ADD, T0,
-                    emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, host)));
-    stub->site = generate_site(generate);
-    if (stub->site != NULL) {
-        stub->site->with_address = emit_address(emitter);
-        stub->site->size = (uint8_t)size;
-        stub->site->write = write;
-    }
-    generate_scratch(generate);
-}
-
-void generate_after_store(struct generate *generate, unsigned int host, unsigned int size)
-{
-    if (!generate->translator->smp) {
-        return;
-    }
-    generate_clobber_flags(generate, generate->at->flags_after);
-    emit_alu_memory_immediate(&generate->emitter, EMIT_CMP, GS_FIELD(write_revoked), 0, 1);
-    struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
-    stub->target = generate->translator->glue.raced;
-    stub->site = generate_site(generate);
-    stub->host = host;
-    if (stub->site != NULL) {
-        stub->site->size = (uint8_t)size;
-    }
-}
-
-void generate_after_push(struct generate *generate, unsigned int size)
-{
-    unsigned int before = generate->stub_count;
-    generate_after_store(generate, T0, size);
-    if (generate->stub_count > before && generate->stubs[before].site != NULL) {
-        generate->stubs[before].site->with_address = emit_address(&generate->emitter);
-    }
 }
 
 /* --- exits --- */
@@ -399,13 +318,13 @@ static void emit_poll_and_leave(struct generate *generate, const struct stub *st
     struct emitter *emitter = &generate->emitter;
     if (stub->native) {
         generate->saved = false;
-        save_flags(generate);
+        save_flags(generate, T0);
     }
     emit_alu_memory_immediate(emitter, EMIT_CMP, GS_FIELD(attention), 0, 4);
     emit_jump_if(emitter, EMIT_IF_NOT_EQUAL, emit_address(emitter));
     uint8_t *branch = emitter->at;
     emit_through_link(generate, stub);
-    emit_patch(branch, emitter->displacement, emit_address(emitter));
+    emit_patch_here(emitter, branch);
     emit_turn_page(generate, stub);
     emit_site(generate, stub->link);
     emit_jump(emitter, generate->translator->glue.leave_saved);
@@ -414,20 +333,19 @@ static void emit_poll_and_leave(struct generate *generate, const struct stub *st
 static void emit_stub(struct generate *generate, const struct stub *stub)
 {
     struct emitter *emitter = &generate->emitter;
-    emit_patch(stub->branch, emitter->displacement, emit_address(emitter));
+    emit_patch_here(emitter, stub->branch);
     switch (stub->kind) {
     case STUB_ACCESS:
-        emit_alu_memory(
-            emitter, EMIT_ADD, T0,
-            emit_at(T1, (int32_t)(stub->site->write ? offsetof(struct soft_tlb_entry, write_tag)
-                                                    : offsetof(struct soft_tlb_entry, read_tag))));
+        generate_linear_again(generate, &stub->address);
         emit_site(generate, stub->site);
-        emit_jump(emitter, generate->translator->glue.access);
+        emit_jump(emitter, stub->target);
+        break;
+    case STUB_RACED:
+        emit_load_effective(emitter, T0, stub->memory, 8);
+        emit_site(generate, stub->site);
+        emit_jump(emitter, stub->target);
         break;
     case STUB_SITE:
-        if (stub->host == T1) {
-            emit_move(emitter, T0, T1);
-        }
         emit_site(generate, stub->site);
         emit_jump(emitter, stub->target);
         break;
@@ -583,7 +501,7 @@ static void generate_entry(struct generate *generate)
 {
     generate->native = true;
     if (wants_flags_saved(generate->unit)) {
-        save_flags(generate);
+        save_flags(generate, T0);
         generate->native = false;
     }
     generate->block->entry_saved = emit_address(&generate->emitter);
@@ -625,6 +543,7 @@ struct translate_block *translate_generate(struct soft_cpu *cpu)
     struct translate_block *block = generate.block;
     block->code = emit_address(&generate.emitter);
     translate_liveness(unit);
+    translate_find_groups(unit);
     generate_entry(&generate);
     generate_count_block(&generate);
     generate_instructions(&generate);

@@ -24,7 +24,8 @@
 
 /* Code that is put behind the block's end, out of the way: what a rare branch leads to. */
 enum stub_kind {
-    STUB_ACCESS,        /* a miss of the TLB: T0 and T1 as the check leaves them */
+    STUB_ACCESS,        /* a miss of the TLB: T0 = linear address, T1 = site, then to `target` */
+    STUB_RACED,         /* T0 = the address of `memory`, then as STUB_SITE */
     STUB_SITE,          /* T1 = site, then to `target` */
     STUB_LEAVE,         /* T1 = link, then to `target` */
     STUB_INDIRECT,      /* T0 = RIP: back to C */
@@ -33,17 +34,26 @@ enum stub_kind {
     STUB_POLL_AND_LEAVE /* saves flags, looks for attention, then through the link */
 };
 
+/* An address as the instruction names it: what it is made from. */
+struct address {
+    unsigned int base, index, scale; /* base: RIP means gpr[SOFT_GPR_CODE] */
+    int32_t displacement;
+    unsigned int size;    /* bytes that it is cut to */
+    unsigned int segment; /* only FS and GS have a base */
+};
+
 struct stub {
     enum stub_kind kind;
     uint8_t *branch; /* end of the branch that leads here, in the writable mapping */
     struct translate_site *site;
     struct translate_link *link;
     const uint8_t *target, *resume;
-    int32_t pages;     /* to another page: how far, in bytes */
-    unsigned int host; /* STUB_SITE: the register that holds the host address */
-    bool native;       /* STUB_POLL_AND_LEAVE: flags are in EFLAGS */
-    bool wide;         /* 64-bit mode */
-    bool reload;       /* STUB_INDIRECT: RIP is no longer in T0, but where T1 says */
+    int32_t pages;             /* to another page: how far, in bytes */
+    struct address address;    /* STUB_ACCESS */
+    struct emit_memory memory; /* STUB_RACED */
+    bool native;               /* STUB_POLL_AND_LEAVE: flags are in EFLAGS */
+    bool wide;                 /* 64-bit mode */
+    bool reload;               /* STUB_INDIRECT: RIP is no longer in T0, but where T1 says */
 };
 
 #define STUBS_MAX         320
@@ -80,6 +90,8 @@ struct generate {
 
 /* Before host code that destroys EFLAGS; wanted: the flags that must outlive it. */
 void generate_clobber_flags(struct generate *generate, uint16_t wanted);
+/* The same; scratch: T0 or T1, whichever may be used for it. */
+void generate_clobber_flags_by(struct generate *generate, uint16_t wanted, unsigned int scratch);
 /* The same at the instruction's beginning. */
 void generate_clobber_flags_before(struct generate *generate);
 /* Makes EFLAGS hold the guest's flags; scratch: T0 or T1, whichever is free. */
@@ -108,14 +120,42 @@ struct stub *generate_stub_if(struct generate *generate, unsigned int condition,
 
 /* --- memory --- */
 
-/* T0 = the linear address of the ModRM memory operand. May destroy EFLAGS: clobber first. */
-void generate_linear(struct generate *generate, const struct x86_instruction *in);
-/* T0, a linear address, becomes a host address good for size bytes; T1 is free. EFLAGS go. */
-void generate_check(struct generate *generate, unsigned int size, bool write);
-/* After a store through an address in `host`: has the page become code meanwhile? EFLAGS go. */
-void generate_after_store(struct generate *generate, unsigned int host, unsigned int size);
-/* The same for a call's, where the transfer of control is still to come. Address in T0. */
-void generate_after_push(struct generate *generate, unsigned int size);
+/* An access as an instruction wants it. */
+struct access {
+    unsigned int size; /* bytes */
+    bool write;
+    bool aligned;      /* it must be, or it is #GP(0) */
+    unsigned int keep; /* ACCESS_KEEPS_…: scratch registers that will hold operands */
+};
+
+#define ACCESS_KEEPS_R10 1u
+#define ACCESS_KEEPS_R11 2u /* not both */
+
+/*
+ * The host's memory operand for the ModRM memory operand, or for the stack at base + displacement.
+ * It may go by one of T0 and T1, but by none that is kept; the other one is free. EFLAGS may have
+ * been destroyed (translate_flags_before says what was saved). Whoever uses these must say so in
+ * select.c's table, as groups.c relies on it.
+ */
+struct emit_memory generate_operand(struct generate *generate, const struct x86_instruction *in,
+                                    const struct access *access);
+struct emit_memory generate_stack(struct generate *generate, unsigned int base,
+                                  int32_t displacement, const struct access *access);
+/* T0 or T1, whichever the operand does not go by. */
+unsigned int generate_free_scratch(struct emit_memory memory);
+
+/* T0 = the offset that the ModRM memory operand names, without a segment's base. No flags change.
+ */
+void generate_effective_address(struct generate *generate, const struct x86_instruction *in);
+/* For the stubs: T0 = an address that was looked up in vain. */
+void generate_linear_again(struct generate *generate, const struct address *address);
+
+/*
+ * After a store: has the page become code meanwhile? EFLAGS may go. memory must still name what was
+ * stored to. after: the instruction is complete; within: something is still to be done.
+ */
+void generate_after_store(struct generate *generate, struct emit_memory memory, unsigned int size);
+void generate_within_store(struct generate *generate, struct emit_memory memory, unsigned int size);
 
 /* --- counters: count.c --- */
 

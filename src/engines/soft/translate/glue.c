@@ -78,7 +78,7 @@ static uint8_t *skip_if_equal(struct emitter *emitter)
 
 static void skip_end(struct emitter *emitter, uint8_t *branch)
 {
-    emit_patch(branch, emitter->displacement, emit_address(emitter));
+    emit_patch_here(emitter, branch);
 }
 
 /* C code may use any vector register: the guest's go back to memory, if they are not there. */
@@ -173,6 +173,7 @@ bool translate_make_glue(struct soft_cpu *cpu)
     make_enter(&emitter, glue);
     make_leave(&emitter, glue);
     glue->access = make_call(&emitter, translate_access);
+    glue->group = make_call(&emitter, translate_group);
     glue->callout = make_call(&emitter, translate_callout);
     glue->single = make_call(&emitter, translate_single);
     glue->raced = make_call(&emitter, translate_raced);

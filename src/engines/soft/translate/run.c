@@ -525,6 +525,76 @@ void translate_access(struct soft_cpu *cpu, const struct translate_site *site, u
     }
 }
 
+/* May a group's range be touched as it is? Raises what the leader's own access raises. */
+static bool fill_for_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    const struct soft_tlb_entry *entry;
+    uint64_t own = (linear - (uint64_t)(int64_t)site->from) & cpu->address_mask;
+    if ((linear & SOFT_PAGE_MASK) > SOFT_PAGE_SIZE - site->size ||
+        (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
+        return false;
+    }
+    enum soft_access access = site->own_write ? SOFT_WRITE : SOFT_READ;
+    soft_translate(cpu, soft_current_regime(cpu), own, access);
+    return (site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
+                        : soft_tlb_read(cpu, linear, site->size)) != NULL;
+}
+
+/* The length of the instruction at cpu->rip, which lies within a page. */
+static unsigned int length_at_rip(struct soft_cpu *cpu)
+{
+    struct x86_instruction in;
+    struct soft_translation at = soft_block_fetch(cpu);
+    size_t rest = (size_t)(SOFT_PAGE_SIZE - (at.physical & SOFT_PAGE_MASK));
+    x86_decode(cpu->mode & SOFT_MODE_DECODE, at.host, rest, &in);
+    return in.length;
+}
+
+/* Under check=lockstep the block ends where it would have ended. */
+static void interpret_rest(struct soft_cpu *cpu)
+{
+    const struct translate_block *block = cpu->translate.translator->checked;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    uint64_t end = cpu->gpr[SOFT_GPR_CODE] + (block->physical & SOFT_PAGE_MASK);
+    end += block->guest_length;
+    uint64_t next;
+    do {
+        next = cpu->rip + length_at_rip(cpu);
+        soft_run_single(cpu);
+    } while (cpu->rip == next && cpu->rip < end &&
+             generations == cpu->code_generation[0] + cpu->code_generation[1]);
+}
+
+/* The same code with each access checked by itself, from the leader on. */
+static const uint8_t *plain_code(struct soft_cpu *cpu)
+{
+    uint16_t mode = mode_of(cpu) | TRANSLATE_PLAIN;
+    struct soft_translation at = soft_block_fetch(cpu);
+    struct translate_block *block =
+        translate_cache_find(cpu->translate.translator->cache, at.physical, mode);
+    if (block == NULL && at.host != NULL) {
+        block = make_block(cpu, at.physical, at.host, mode);
+    }
+    return block == NULL ? NULL : block->entry_saved;
+}
+
+void translate_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    at_site(cpu, site);
+    if (fill_for_group(cpu, site, linear)) {
+        resume_at(cpu, site->with_address, 0);
+        return;
+    }
+    cpu->statistics.group_misses++;
+    const uint8_t *code = NULL;
+    if (cpu->lockstep != NULL) {
+        interpret_rest(cpu);
+    } else {
+        code = plain_code(cpu);
+    }
+    resume_at(cpu, code != NULL ? code : cpu->translate.translator->glue.leave_after, 0);
+}
+
 /*
  * A store that may have met a page that has just become code. The instruction is complete (or has
  * nothing left to do but to transfer control); what the block knows about pages that may be written
@@ -541,13 +611,15 @@ void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, ui
             soft_code_stored(cpu, slot->base.v + offset, site->size);
         }
     }
-    const uint8_t *leave = cpu->translate.translator->glue.leave_after;
-    if (site->with_address != NULL) {
+    const uint8_t *code = site->with_address;
+    if (code != NULL) {
         cpu->instructions -= site->uncounted;
+        soft_attend(cpu, SOFT_ATTENTION_CODE); /* leaves before long */
     } else {
         cpu->instructions++;
+        code = cpu->translate.translator->glue.leave_after;
     }
-    resume_at(cpu, site->with_address != NULL ? site->with_address : leave, cpu->gpr[X86_R10]);
+    resume_at(cpu, code, cpu->gpr[X86_R10]);
 }
 
 void translate_load_x87(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)

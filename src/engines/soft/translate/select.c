@@ -161,27 +161,23 @@ static void select_plain_memory(struct generate *generate)
 {
     const struct unit_instruction *at = generate->at;
     const struct x86_instruction *in = &at->in.decoded;
-    bool write = writes_rm(in);
-    generate_clobber_flags_before(generate);
-    generate_linear(generate, in);
-    generate_check(generate, in->memory_size, write);
-    unsigned int address = T0;
-    if (names_register(in, T0)) {
-        emit_move(&generate->emitter, T1, T0);
-        address = T1;
+    struct access access = {.size = in->memory_size,
+                            .write = writes_rm(in),
+                            .keep = (names_register(in, T0) ? ACCESS_KEEPS_R10 : 0) |
+                                    (names_register(in, T1) ? ACCESS_KEEPS_R11 : 0)};
+    struct emit_memory memory = generate_operand(generate, in, &access);
+    unsigned int scratch = generate_free_scratch(memory);
+    keep_flags(generate, scratch);
+    if (names_register(in, scratch)) {
+        generate_fill(generate, scratch);
     }
-    unsigned int other = address == T0 ? T1 : T0;
-    keep_flags(generate, other);
-    if (names_register(in, other)) {
-        generate_fill(generate, other);
-    }
-    emit_with_memory(&generate->emitter, in, at->in.bytes, emit_at(address, 0));
-    if ((at->facts.writes >> other & 1) != 0) {
-        generate_spill(generate, other);
+    emit_with_memory(&generate->emitter, in, at->in.bytes, memory);
+    if ((at->facts.writes >> scratch & 1) != 0) {
+        generate_spill(generate, scratch);
     }
     generate_note_flags(generate);
-    if (write) {
-        generate_after_store(generate, address, in->memory_size);
+    if (access.write) {
+        generate_after_store(generate, memory, in->memory_size);
     }
 }
 
@@ -212,11 +208,12 @@ void select_plain(struct generate *generate)
 struct row {
     select_test *test;
     select_function *select;
+    bool by_operand; /* it reaches its memory operand by generate_operand */
 };
 
 #define PLAIN                                                                                      \
     {                                                                                              \
-        select_plain_test, select_plain                                                            \
+        select_plain_test, select_plain, true                                                      \
     }
 
 static const struct row rows[X86_OP_COUNT] = {
@@ -301,15 +298,15 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_DIV] = {select_divide_test, select_divide},
     [X86_OP_IDIV] = {select_divide_test, select_divide},
 
-    [X86_OP_SSE] = {select_vector_test, select_vector},
-    [X86_OP_AVX] = {select_vector_test, select_vector},
+    [X86_OP_SSE] = {select_vector_test, select_vector, true},
+    [X86_OP_AVX] = {select_vector_test, select_vector, true},
     [X86_OP_VZERO] = {select_vzero_test, select_vzero},
     [X86_OP_X87] = {select_x87_test, select_x87},
     [X86_OP_FWAIT] = {select_fwait_test, select_nop},
     [X86_OP_MMX] = {select_mmx_test, select_mmx},
     [X86_OP_EMMS] = {select_emms_test, select_emms},
 
-    [X86_OP_PUSH] = {select_push_test, select_push},
+    [X86_OP_PUSH] = {select_push_test, select_push, true},
     [X86_OP_POP] = {select_pop_test, select_pop},
     [X86_OP_LEAVE] = {select_leave_test, select_leave},
 
@@ -317,8 +314,8 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_JMP] = {select_branch_test, select_jmp},
     [X86_OP_CALL] = {select_branch_test, select_call},
     [X86_OP_RET] = {select_branch_test, select_ret},
-    [X86_OP_JMP_INDIRECT] = {select_indirect_test, select_jmp_indirect},
-    [X86_OP_CALL_INDIRECT] = {select_indirect_test, select_call_indirect},
+    [X86_OP_JMP_INDIRECT] = {select_indirect_test, select_jmp_indirect, true},
+    [X86_OP_CALL_INDIRECT] = {select_indirect_test, select_call_indirect, true},
 };
 
 bool select_any_test(const struct soft_cpu *cpu, const struct unit *unit,
@@ -356,4 +353,24 @@ bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
 void translate_select(struct generate *generate)
 {
     rows[generate->at->in.decoded.operation].select(generate);
+}
+
+bool translate_has_operand_access(const struct unit_instruction *at)
+{
+    return rows[at->in.decoded.operation].by_operand && is_memory(&at->in.decoded);
+}
+
+bool translate_writes_operand(const struct unit_instruction *at)
+{
+    switch ((enum x86_operation)at->in.decoded.operation) {
+    case X86_OP_PUSH:
+    case X86_OP_JMP_INDIRECT:
+    case X86_OP_CALL_INDIRECT:
+        return false;
+    case X86_OP_SSE:
+    case X86_OP_AVX:
+        return (at->in.decoded.shape & X86_SHAPE_MEMORY_WRITE) != 0;
+    default:
+        return writes_rm(&at->in.decoded);
+    }
 }

@@ -47,31 +47,25 @@ void select_jmp(struct generate *generate)
     generate_exit(generate, -1, target_of(generate));
 }
 
-/* Makes T0 the host address of the new top of stack; RSP stays. */
-static void check_push(struct generate *generate)
-{
-    unsigned int width = width_of(generate->unit);
-    generate_clobber_flags_before(generate);
-    emit_load_effective(&generate->emitter, T0, emit_at(X86_RSP, -(int32_t)width), width);
-    generate_check(generate, width, true);
-}
-
-/* Stores the address of the next instruction there, and moves RSP. */
+/* Pushes the address of the next instruction; then only the transfer of control is left. */
 static void push_return(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     const struct unit_instruction *at = generate->at;
     unsigned int width = width_of(generate->unit);
+    struct access access = {.size = width, .write = true, .keep = ACCESS_KEEPS_R11};
+    struct emit_memory memory = generate_stack(generate, X86_RSP, -(int32_t)width, &access);
     emit_load(emitter, T1, GS_REGISTER(SOFT_GPR_CODE), 8);
     emit_load_effective(emitter, T1, emit_at(T1, at->offset + at->in.decoded.length), width);
-    emit_store(emitter, emit_at(T0, 0), T1, width);
+    generate->cached[1] = false;
+    emit_store(emitter, memory, T1, width);
+    generate_within_store(generate, memory, width);
     emit_load_effective(emitter, X86_RSP, emit_at(X86_RSP, -(int32_t)width), width);
-    generate_after_push(generate, width);
 }
 
 void select_call(struct generate *generate)
 {
-    check_push(generate);
+    generate_clobber_flags_before(generate); /* whether there is a check or not */
     push_return(generate);
     generate_exit(generate, -1, target_of(generate));
 }
@@ -83,9 +77,9 @@ static void load_target(struct generate *generate)
     unsigned int width = width_of(generate->unit);
     generate_clobber_flags_before(generate);
     if ((in->flags & X86_INSTRUCTION_MEMORY) != 0) {
-        generate_linear(generate, in);
-        generate_check(generate, width, false);
-        emit_load(&generate->emitter, T0, emit_at(T0, 0), width);
+        struct access access = {.size = width};
+        struct emit_memory memory = generate_operand(generate, in, &access);
+        emit_load(&generate->emitter, T0, memory, width);
     } else if (in->rm == T0 || in->rm == T1) {
         emit_load(&generate->emitter, T0, GS_REGISTER(in->rm), width);
     } else {
@@ -118,7 +112,6 @@ void select_call_indirect(struct generate *generate)
         stub->target = generate->translator->glue.single;
         stub->site = generate_site(generate);
     }
-    check_push(generate);
     push_return(generate);
     emit_load(emitter, T0, GS_FIELD(translate.temporary), 8);
     generate_indirect_exit(generate, (int16_t)width);
@@ -129,10 +122,10 @@ void select_ret(struct generate *generate)
     struct emitter *emitter = &generate->emitter;
     unsigned int width = width_of(generate->unit);
     int32_t release = (int32_t)width + (int32_t)(generate->at->in.decoded.immediate & 0xffff);
+    struct access access = {.size = width};
     generate_clobber_flags_before(generate);
-    emit_load_effective(emitter, T0, emit_at(X86_RSP, 0), width);
-    generate_check(generate, width, false);
-    emit_load(emitter, T0, emit_at(T0, 0), width);
+    struct emit_memory memory = generate_stack(generate, X86_RSP, 0, &access);
+    emit_load(emitter, T0, memory, width);
     emit_load_effective(emitter, X86_RSP, emit_at(X86_RSP, release), width);
     generate_indirect_exit(generate, (int16_t)-release);
 }

@@ -39,35 +39,42 @@ static unsigned int pushed_register(const struct x86_instruction *in)
     return (in->opcode & 0xf8) == 0x50 ? in->reg : in->rm;
 }
 
+/* A pushed memory operand waits in the vCPU's state while the stack is looked up. */
+static void load_pushed_memory(struct generate *generate, const struct x86_instruction *in)
+{
+    struct access access = {.size = width_of(generate->unit)};
+    struct emit_memory memory = generate_operand(generate, in, &access);
+    unsigned int scratch = generate_free_scratch(memory);
+    emit_load(&generate->emitter, scratch, memory, access.size);
+    emit_store(&generate->emitter, GS_FIELD(translate.temporary), scratch, 8);
+    generate->cached[scratch - T0] = false;
+}
+
 void select_push(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     const struct x86_instruction *in = &generate->at->in.decoded;
-    unsigned int width = width_of(generate->unit);
-    generate_clobber_flags_before(generate);
+    unsigned int width = width_of(generate->unit), reg = pushed_register(in);
+    struct access access = {.size = width, .write = true};
     if (is_memory(in)) {
-        generate_linear(generate, in);
-        generate_check(generate, width, false);
-        emit_load(emitter, T0, emit_at(T0, 0), width);
-        emit_store(emitter, GS_FIELD(translate.temporary), T0, 8);
+        load_pushed_memory(generate, in);
+    } else if (reg == T0 && !is_immediate_push(in)) {
+        access.keep = ACCESS_KEEPS_R10;
     }
-    emit_load_effective(emitter, T0, emit_at(X86_RSP, -(int32_t)width), width);
-    generate_check(generate, width, true);
+    struct emit_memory memory = generate_stack(generate, X86_RSP, -(int32_t)width, &access);
+    unsigned int scratch = generate_free_scratch(memory);
     if (is_memory(in)) {
-        emit_load(emitter, T1, GS_FIELD(translate.temporary), 8);
-        emit_store(emitter, emit_at(T0, 0), T1, width);
+        emit_load(emitter, scratch, GS_FIELD(translate.temporary), 8);
+        generate->cached[scratch - T0] = false;
+        emit_store(emitter, memory, scratch, width);
     } else if (is_immediate_push(in)) {
-        emit_store_immediate(emitter, emit_at(T0, 0), (int32_t)in->immediate, width);
+        emit_store_immediate(emitter, memory, (int32_t)in->immediate, width);
     } else {
-        unsigned int reg = pushed_register(in);
-        if (reg == T0 || reg == T1) {
-            emit_load(emitter, T1, GS_REGISTER(reg), 8);
-            reg = T1;
-        }
-        emit_store(emitter, emit_at(T0, 0), reg, width);
+        generate_fill(generate, reg);
+        emit_store(emitter, memory, reg, width);
     }
+    generate_within_store(generate, memory, width);
     move_rsp(generate, -(int32_t)width);
-    generate_after_store(generate, T0, width);
 }
 
 bool select_pop_test(const struct soft_cpu *cpu, const struct unit *unit,
@@ -85,10 +92,9 @@ void select_pop(struct generate *generate)
     const struct x86_instruction *in = &generate->at->in.decoded;
     unsigned int width = width_of(generate->unit);
     unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
-    generate_clobber_flags_before(generate);
-    emit_load_effective(emitter, T0, emit_at(X86_RSP, 0), width);
-    generate_check(generate, width, false);
-    emit_load(emitter, reg, emit_at(T0, 0), width);
+    struct access access = {.size = width};
+    struct emit_memory memory = generate_stack(generate, X86_RSP, 0, &access);
+    emit_load(emitter, reg, memory, width);
     generate_spill(generate, reg);
     move_rsp(generate, (int32_t)width);
 }
@@ -104,9 +110,11 @@ void select_leave(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     unsigned int width = width_of(generate->unit);
-    generate_clobber_flags_before(generate);
-    emit_load_effective(emitter, T0, emit_at(X86_RBP, 0), width);
-    generate_check(generate, width, false);
+    struct access access = {.size = width};
+    struct emit_memory memory = generate_stack(generate, X86_RBP, 0, &access);
+    unsigned int scratch = generate_free_scratch(memory);
+    emit_load(emitter, scratch, memory, width);
+    generate->cached[scratch - T0] = false;
     emit_load_effective(emitter, X86_RSP, emit_at(X86_RBP, (int32_t)width), width);
-    emit_load(emitter, X86_RBP, emit_at(T0, 0), width);
+    emit_move(emitter, X86_RBP, scratch);
 }

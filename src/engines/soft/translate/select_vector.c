@@ -51,42 +51,30 @@ static void need_vectors(struct generate *generate)
     generate->vectors = true;
 }
 
-/*
- * The address in T0 must be a multiple of the operand's size: else the interpreter raises #GP,
- * which comes before a page fault.
- */
-static void check_alignment(struct generate *generate, const struct x86_instruction *in)
+static bool names_register(const struct x86_instruction *in, unsigned int reg)
 {
-    EMIT(&generate->emitter, 0x41, 0xf6, 0xc2, (uint8_t)(in->memory_size - 1)); /* TEST R10B, … */
-    struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
-    stub->target = generate->translator->glue.single;
-    stub->site = generate_site(generate);
-}
-
-/* T0 = the host address of the memory operand, which may be accessed. */
-static void find_operand(struct generate *generate, const struct x86_instruction *in)
-{
-    bool write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0;
-    generate_clobber_flags_before(generate);
-    generate_linear(generate, in);
-    if ((in->shape & X86_SHAPE_ALIGNED) != 0) {
-        check_alignment(generate, in);
-    }
-    generate_check(generate, in->memory_size, write);
+    return (in->shape & X86_SHAPE_REG_GPR) != 0 && in->reg == reg;
 }
 
 static void select_vector_memory(struct generate *generate)
 {
     const struct x86_instruction *in = &generate->at->in.decoded;
-    struct emit_memory operand = emit_at(T0, 0);
-    find_operand(generate, in);
+    struct access access = {.size = in->memory_size,
+                            .write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0,
+                            .aligned = (in->shape & X86_SHAPE_ALIGNED) != 0,
+                            .keep = (names_register(in, T0) ? ACCESS_KEEPS_R10 : 0) |
+                                    (names_register(in, T1) ? ACCESS_KEEPS_R11 : 0)};
+    struct emit_memory operand = generate_operand(generate, in, &access);
+    if ((in->shape & X86_SHAPE_REG_GPR) != 0 && (generate->at->facts.reads >> in->reg & 1) != 0) {
+        generate_fill(generate, in->reg);
+    }
     emit_vector(&generate->emitter, in, is_64bit(generate->unit), &operand);
     if ((in->shape & X86_SHAPE_REG_GPR) != 0) {
         generate_spill(generate, in->reg);
     }
     generate_note_flags(generate);
-    if ((in->shape & X86_SHAPE_MEMORY_WRITE) != 0) {
-        generate_after_store(generate, T0, in->memory_size);
+    if (access.write) {
+        generate_after_store(generate, operand, in->memory_size);
     }
 }
 

@@ -135,13 +135,11 @@ static void store_selector(struct generate *generate, unsigned int segment, size
 
 static void store_data_pointer(struct generate *generate)
 {
-    struct x86_instruction in = generate->at->in.decoded;
-    unsigned int segment = in.segment;
-    in.segment = X86_DS; /* an offset is wanted, without the segment's base */
-    generate_linear(generate, &in);
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    generate_effective_address(generate, in);
     emit_load(&generate->emitter, T1, GS_FIELD(fpu), 8);
     emit_store(&generate->emitter, FPU_FIELD(T1, pointers.fdp), T0, 8);
-    store_selector(generate, segment, offsetof(struct soft_fpu, pointers.fds));
+    store_selector(generate, in->segment, offsetof(struct soft_fpu, pointers.fds));
 }
 
 /* Takes T0 and T1, no flags. */
@@ -172,9 +170,10 @@ static void note_pointers(struct generate *generate)
 /* T0 = the host address of the memory operand. */
 static void find_operand(struct generate *generate, const struct x86_instruction *in)
 {
-    generate_clobber_flags_before(generate);
-    generate_linear(generate, in);
-    generate_check(generate, in->memory_size, (in->shape & X86_SHAPE_MEMORY_WRITE) != 0);
+    struct access access = {.size = in->memory_size,
+                            .write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0};
+    generate_operand(generate, in,
+                     &access); /* by itself, as nothing is kept and it is no group's */
 }
 
 /* FLDCW: a value that unmasks something is for the interpreter; what was tested is what is loaded.
@@ -204,7 +203,7 @@ static void finish_store(struct generate *generate, const struct x86_instruction
     if (smp) {
         emit_load(emitter, T0, GS_FIELD(translate.temporary), 8);
     }
-    generate_after_store(generate, T0, in->memory_size);
+    generate_after_store(generate, emit_at(T0, 0), in->memory_size);
 }
 
 static void select_x87_memory(struct generate *generate)
@@ -223,7 +222,7 @@ static void select_x87_memory(struct generate *generate)
     } else if (kind == X87_PLAIN) {
         note_pointers(generate);
     } else {
-        generate_after_store(generate, T0, in->memory_size);
+        generate_after_store(generate, emit_at(T0, 0), in->memory_size);
     }
 }
 

@@ -13,11 +13,7 @@ struct soft_cpu;
 struct translator;
 
 /* Who the vCPU's time goes to: measure.h. */
-enum translate_tier {
-    TRANSLATE_TIER_NONE,
-    TRANSLATE_TIER_TRANSLATED,
-    TRANSLATE_TIER_INTERPRETER
-};
+enum translate_tier { TRANSLATE_TIER_NONE, TRANSLATE_TIER_TRANSLATED, TRANSLATE_TIER_INTERPRETER };
 
 #define TRANSLATE_JUMP_BITS 12
 #define TRANSLATE_GROUPS    16 /* shared checks whose results can be kept at one time */

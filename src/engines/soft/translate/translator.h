@@ -12,6 +12,7 @@
 #include "engines/soft/cpu.h"
 #include "engines/soft/execute.h"
 #include "engines/soft/translate/cache.h"
+#include "engines/soft/translate/groups.h"
 #include "engines/soft/translate/home.h"
 #include "x86/decode/facts.h"
 
@@ -33,13 +34,15 @@ struct unit_instruction {
     struct soft_instruction in;
     struct x86_facts facts;
     enum unit_kind kind;
-    uint16_t offset;      /* within the page */
+    uint16_t offset; /* within the page */
+    struct unit_grouping grouping[UNIT_ACCESSES];
     uint16_t flags_after; /* arithmetic flags that somebody may still want after it */
 };
 
 /* The guest instructions that one block is made from. */
 struct unit {
     struct unit_instruction instruction[UNIT_MAX];
+    struct unit_group groups[TRANSLATE_GROUPS];
     unsigned int count;
     uint64_t physical; /* of the first byte */
     uint16_t mode;
@@ -52,12 +55,13 @@ struct translate_glue {
     const uint8_t *enter;                      /* see translate_enter */
     const uint8_t *leave_native, *leave_saved; /* T1: the link, or site + 1 */
     const uint8_t *leave_after;                /* C code has run; nothing is in registers */
-    const uint8_t *access;                     /* T1: site; T0: linear address */
-    const uint8_t *callout;                    /* T1: site */
-    const uint8_t *single;                     /* T1: site: the instruction by itself, in tier 2 */
-    const uint8_t *raced;                      /* T1: site; T0: the host address stored to */
-    const uint8_t *load_vectors;               /* T1: where to go on */
-    const uint8_t *load_x87;                   /* T1: site, which says where to go on */
+    const uint8_t *group;        /* T1: site; T0: the lowest linear address of a group */
+    const uint8_t *access;       /* T1: site; T0: linear address */
+    const uint8_t *callout;      /* T1: site */
+    const uint8_t *single;       /* T1: site: the instruction by itself, in tier 2 */
+    const uint8_t *raced;        /* T1: site; T0: the host address stored to */
+    const uint8_t *load_vectors; /* T1: where to go on */
+    const uint8_t *load_x87;     /* T1: site, which says where to go on */
 };
 
 #define TRANSLATE_RUNS_BITS 16
@@ -68,7 +72,7 @@ struct translator {
     struct unit unit;                     /* the block being made */
     const uint8_t *code_of[UNIT_MAX + 1]; /* where its instructions' code begins */
     unsigned int translate_after;
-    uint64_t serial[2];     /* of the keys of both halves; none is used twice */
+    uint64_t serial[2]; /* of the keys of both halves; none is used twice */
     uint64_t last_serial;
     uint64_t generation[2]; /* cpu->code_generation as links and the jump cache know it */
     uint16_t key_mode;      /* which the keys are made for */
@@ -99,6 +103,7 @@ bool translate_make_glue(struct soft_cpu *cpu);
 /* --- C code that glue calls; it may leave by longjmp --- */
 
 void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear);
+void translate_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear);
 void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, uint64_t host);

@@ -1,0 +1,38 @@
+/*
+ * Which memory accesses of a block can share one check.
+ *
+ * Purpose: a program touches a stack frame or a structure many times by the same registers. One
+ *          look into the TLB for the whole range is enough for all of these accesses: a group. Its
+ *          leader checks, before anything else of its instruction; the others find the distance
+ *          between guest and host addresses in a slot of the vCPU's state, and change no flags.
+ * Owner:   values in struct unit. Thread: any.
+ */
+#ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_GROUPS_H
+#define TRAPEZE_ENGINES_SOFT_TRANSLATE_GROUPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct unit;
+
+#define NO_GROUP (-1)
+
+/* An instruction's accesses: the ModRM memory operand, and the stack (PUSH, POP, CALL, RET …). */
+enum unit_access { UNIT_OPERAND, UNIT_STACK, UNIT_ACCESSES };
+
+/* What the group analysis says of one access. */
+struct unit_grouping {
+    int8_t group; /* its slot, or NO_GROUP */
+    bool leads;   /* it is the first of its group: it makes the check */
+};
+
+struct unit_group {
+    int32_t from;  /* lowest address of the group, relative to the leader's address */
+    uint16_t size; /* bytes from there on */
+    bool write;    /* some of them are stores */
+};
+
+/* Fills in the groupings of the unit's instructions, and unit->groups. */
+void translate_find_groups(struct unit *unit);
+
+#endif
