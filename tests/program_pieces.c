@@ -255,14 +255,19 @@ static void remap(struct program_maker *maker)
                  {PROGRAM_READ_ONLY, PROGRAM_DATA_ENTRIES, 0x90000 ^ 0x80000},
                  {PROGRAM_DATA + 0x4000, PROGRAM_DATA_ENTRIES, 0x70000 ^ 0x60000},
                  {PROGRAM_STACK, PROGRAM_DATA_ENTRIES, 0x62000 ^ 0x61000},
+                 {PROGRAM_CODE + 0x1000, PROGRAM_CODE_ENTRIES, 0x33000 ^ 0x52000},
                  {PROGRAM_CODE + 0x2000, PROGRAM_CODE_ENTRIES, 0x52000 ^ 0x4e000},
                  {PROGRAM_CODE + 0x3000, PROGRAM_CODE_ENTRIES, 0x52000 ^ 0x4e000}};
     static const uint32_t bits[] = {2, 2, 2, 1, 1, 4, 0x60}; /* R/W, P, U/S, A and D */
-    unsigned int which = program_below(maker, 7);
+    unsigned int which = program_below(maker, 8);
     uint32_t change =
         program_chance(maker, 60) ? bits[program_below(maker, 7)] : pages[which].place;
-    const struct program_operand entry =
-        program_linear(pages[which].entries + 8 * (pages[which].linear >> 12 & 511));
+    uint32_t at = pages[which].entries + 8 * (pages[which].linear >> 12 & 511);
+    if (program_chance(maker, 10)) { /* XD, in the upper half */
+        at += 4;
+        change = UINT32_C(1) << 31;
+    }
+    const struct program_operand entry = program_linear(at);
     const struct program_operand page =
         program_linear(pages[which].linear + program_below(maker, 0x1000));
     program_encode(maker,

@@ -274,6 +274,19 @@ enum x86_decode_result soft_code_reader_decode(struct soft_cpu *cpu,
     return x86_decode(mode, in->bytes, available, &in->decoded);
 }
 
+enum x86_decode_result soft_code_reader_decode_across(struct soft_cpu *cpu,
+                                                      const struct soft_code_reader *reader,
+                                                      const struct soft_translation *next,
+                                                      struct soft_instruction *in)
+{
+    unsigned int have = (unsigned int)SOFT_PAGE_SIZE - reader->offset;
+    unsigned int rest = X86_INSTRUCTION_MAX - have;
+    soft_code_mark(cpu, next->physical, rest);
+    memcpy(in->bytes + have, next->host, rest);
+    enum x86_decode_mode mode = cpu->mode & SOFT_MODE_DECODE;
+    return x86_decode(mode, in->bytes, X86_INSTRUCTION_MAX, &in->decoded);
+}
+
 struct builder {
     struct soft_cpu *cpu;
     struct soft_block_cache *cache;
@@ -469,6 +482,17 @@ static void link_branch(struct soft_cpu *cpu, const struct soft_op *ops)
 struct soft_translation soft_block_fetch(struct soft_cpu *cpu)
 {
     return translate_fetch(cpu, fetch_linear(cpu));
+}
+
+struct soft_translation soft_block_fetch_next(struct soft_cpu *cpu)
+{
+    uint64_t linear = (cpu->rip | SOFT_PAGE_MASK) + 1;
+    bool exists = soft_64bit(cpu) ? soft_canonical(cpu, linear) && linear != 0
+                                  : linear <= cpu->segment[X86_CS].limit;
+    if (!exists) {
+        return (struct soft_translation){0};
+    }
+    return translate_fetch(cpu, linear + cpu->code_base);
 }
 
 const struct soft_op *soft_block_enter(struct soft_cpu *cpu)

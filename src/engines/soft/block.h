@@ -50,6 +50,11 @@ bool soft_block_is_at(const struct soft_cpu *cpu, const struct soft_op *ops, uin
 
 /* Where the byte at cpu->rip lies. Raises #PF, #GP. */
 struct soft_translation soft_block_fetch(struct soft_cpu *cpu);
+/*
+ * Where the byte at the next page's start lies, which an instruction at cpu->rip reaches into.
+ * Raises #PF. host is NULL if that is no place for translated code, or no place at all.
+ */
+struct soft_translation soft_block_fetch_next(struct soft_cpu *cpu);
 
 /* Reads instructions one after the other, up to the end of a page. */
 struct soft_code_reader {
@@ -69,6 +74,14 @@ void soft_code_reader_start(struct soft_code_reader *reader, uint64_t physical,
 enum x86_decode_result soft_code_reader_decode(struct soft_cpu *cpu,
                                                struct soft_code_reader *reader,
                                                struct soft_instruction *in);
+/*
+ * The same for an instruction of which that has found only the beginning: its rest is at `next`,
+ * the start of another page.
+ */
+enum x86_decode_result soft_code_reader_decode_across(struct soft_cpu *cpu,
+                                                      const struct soft_code_reader *reader,
+                                                      const struct soft_translation *next,
+                                                      struct soft_instruction *in);
 /* Decides how tier 2 runs it (in->execute); returns SOFT_ENDS_BLOCK or 0. */
 unsigned int soft_instruction_prepare(struct soft_cpu *cpu, struct soft_instruction *in,
                                       enum x86_decode_result result);

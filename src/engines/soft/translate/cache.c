@@ -32,6 +32,7 @@ struct translate_cache {
     struct translate_link *bound[2];
     struct translate_block *buckets[1u << BUCKET_BITS];
     struct translate_block *pages[1u << PAGE_BITS];
+    struct translate_block *second_pages[1u << PAGE_BITS]; /* of those that cross */
     struct translate_cache_statistics statistics;
 };
 
@@ -136,9 +137,14 @@ static struct translate_block **bucket_of(struct translate_cache *cache, uint64_
     return &cache->buckets[physical * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BUCKET_BITS)];
 }
 
+static unsigned int page_hash(uint64_t page)
+{
+    return (unsigned int)(page ^ page >> PAGE_BITS) & ((1u << PAGE_BITS) - 1);
+}
+
 static struct translate_block **page_list(struct translate_cache *cache, uint64_t page)
 {
-    return &cache->pages[(page ^ page >> PAGE_BITS) & ((1u << PAGE_BITS) - 1)];
+    return &cache->pages[page_hash(page)];
 }
 
 void translate_cache_commit(struct translate_cache *cache, const struct emitter *emitter,
@@ -158,6 +164,11 @@ void translate_cache_commit(struct translate_cache *cache, const struct emitter 
     *bucket = block;
     *page = block;
     region->blocks = block;
+    if (block->crosses) {
+        struct translate_block **second = &cache->second_pages[page_hash(block->second)];
+        block->second_next = *second;
+        *second = block;
+    }
 }
 
 struct translate_block *translate_cache_find(struct translate_cache *cache, uint64_t physical,
@@ -165,6 +176,17 @@ struct translate_block *translate_cache_find(struct translate_cache *cache, uint
 {
     struct translate_block *block = *bucket_of(cache, physical);
     while (block != NULL && (block->physical != physical || block->mode != mode)) {
+        block = block->hash_next;
+    }
+    return block;
+}
+
+struct translate_block *translate_cache_find_rest(struct translate_block *block, uint64_t second)
+{
+    uint64_t physical = block->physical;
+    uint16_t mode = block->mode;
+    while (block != NULL &&
+           (block->physical != physical || block->mode != mode || block->second != second)) {
         block = block->hash_next;
     }
     return block;
@@ -194,7 +216,8 @@ void translate_cache_link(struct translate_cache *cache, struct translate_link *
         target->incoming->incoming_place = &link->next_incoming;
     }
     target->incoming = link;
-    if (link->patch == NULL && !link->bound) {
+    /* What a block that crosses is made of depends on addresses even where its page is ours. */
+    if ((link->patch == NULL || target->crosses) && !link->bound) {
         link->bound = true;
         link->next_bound = cache->bound[half];
         cache->bound[half] = link;
@@ -245,7 +268,25 @@ static void unhash(struct translate_cache *cache, const struct translate_block *
     *at = block->hash_next;
 }
 
-/* All but the page list, through which the caller came. */
+static void unlist(struct translate_cache *cache, const struct translate_block *block)
+{
+    struct translate_block **at = page_list(cache, block->physical >> 12);
+    while (*at != block) {
+        at = &(*at)->page_next;
+    }
+    *at = block->page_next;
+}
+
+static void unlist_second(struct translate_cache *cache, const struct translate_block *block)
+{
+    struct translate_block **at = &cache->second_pages[page_hash(block->second)];
+    while (*at != block) {
+        at = &(*at)->second_next;
+    }
+    *at = block->second_next;
+}
+
+/* All but the lists of pages. */
 static void drop(struct translate_cache *cache, struct translate_block *block)
 {
     unhash(cache, block);
@@ -266,22 +307,27 @@ void translate_cache_drop_page(struct translate_cache *cache, uint64_t page)
     struct translate_block **at = page_list(cache, page);
     while (*at != NULL) {
         struct translate_block *block = *at;
-        if (block->physical >> 12 == page) {
-            *at = block->page_next;
-            drop(cache, block);
-        } else {
+        if (block->physical >> 12 != page) {
             at = &block->page_next;
+            continue;
         }
+        *at = block->page_next;
+        if (block->crosses) {
+            unlist_second(cache, block);
+        }
+        drop(cache, block);
     }
-}
-
-static void unlist(struct translate_cache *cache, const struct translate_block *block)
-{
-    struct translate_block **at = page_list(cache, block->physical >> 12);
-    while (*at != block) {
-        at = &(*at)->page_next;
+    at = &cache->second_pages[page_hash(page)];
+    while (*at != NULL) {
+        struct translate_block *block = *at;
+        if (block->second != page) {
+            at = &block->second_next;
+            continue;
+        }
+        *at = block->second_next;
+        unlist(cache, block);
+        drop(cache, block);
     }
-    *at = block->page_next;
 }
 
 static void empty_region(struct translate_cache *cache, struct region *region)
@@ -290,6 +336,9 @@ static void empty_region(struct translate_cache *cache, struct region *region)
          block = block->region_next) {
         if (!block->dropped) {
             unlist(cache, block);
+            if (block->crosses) {
+                unlist_second(cache, block);
+            }
             drop(cache, block);
         }
     }

@@ -62,8 +62,10 @@ struct translate_site {
 };
 
 struct translate_block {
-    struct translate_block *hash_next, *page_next, *region_next;
+    struct translate_block *hash_next, *page_next, *second_next, *region_next;
     uint64_t physical;
+    uint64_t second; /* if it crosses: the page, address >> 12, that its last bytes are in */
+    bool crosses;    /* one instruction, which begins at the end of a page: see translator.h */
     uint16_t mode;
     uint16_t guest_length; /* bytes */
     uint16_t count;        /* instructions */
@@ -97,6 +99,8 @@ void translate_cache_commit(struct translate_cache *cache, const struct emitter 
 
 struct translate_block *translate_cache_find(struct translate_cache *cache, uint64_t physical,
                                              uint16_t mode);
+/* A block that crosses begins like another: the one whose rest is in the page `second`. */
+struct translate_block *translate_cache_find_rest(struct translate_block *block, uint64_t second);
 
 /* target must be what the link's RIP means now. */
 void translate_cache_link(struct translate_cache *cache, struct translate_link *link,

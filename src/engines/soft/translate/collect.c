@@ -30,6 +30,12 @@ static bool may_change_mode(const struct x86_instruction *in)
            (in->operation == X86_OP_X87 && select_x87_may_change_masks(in));
 }
 
+static bool ends_unit(const struct unit_instruction *at)
+{
+    return at->kind == UNIT_CALLOUT_LAST ||
+           (at->kind == UNIT_NATIVE && is_transfer(&at->in.decoded));
+}
+
 static void classify(struct soft_cpu *cpu, struct unit *unit, struct unit_instruction *at,
                      enum x86_decode_result result)
 {
@@ -48,6 +54,26 @@ static void classify(struct soft_cpu *cpu, struct unit *unit, struct unit_instru
     }
 }
 
+/* The one instruction that stands at the reader's place and goes on in the next page. */
+static bool collect_across(struct soft_cpu *cpu, struct unit *unit,
+                           const struct soft_code_reader *reader)
+{
+    struct unit_instruction *at = &unit->instruction[0];
+    struct soft_translation next = soft_block_fetch_next(cpu);
+    if (next.host == NULL ||
+        soft_code_reader_decode_across(cpu, reader, &next, &at->in) != X86_DECODE_OK) {
+        return false;
+    }
+    at->offset = (uint16_t)reader->offset;
+    classify(cpu, unit, at, X86_DECODE_OK);
+    unit->crosses = true;
+    unit->second = next.physical >> 12;
+    unit->ends_in_transfer = ends_unit(at);
+    unit->end = (uint16_t)(reader->offset + at->in.decoded.length);
+    unit->count = 1;
+    return true;
+}
+
 bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physical,
                        const uint8_t *host, uint16_t mode, unsigned int limit)
 {
@@ -56,12 +82,16 @@ bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physica
     unit->count = 0;
     unit->physical = physical;
     unit->mode = mode;
-    unit->ends_in_transfer = false;
+    unit->ends_in_transfer = unit->end_crosses = unit->crosses = false;
     while (!unit->ends_in_transfer && unit->count < limit && reader.offset < SOFT_PAGE_SIZE) {
         struct unit_instruction *at = &unit->instruction[unit->count];
         memset(&at->in, 0, sizeof(at->in));
         enum x86_decode_result result = soft_code_reader_decode(cpu, &reader, &at->in);
+        if (result == X86_DECODE_TRUNCATED && unit->count == 0) {
+            return collect_across(cpu, unit, &reader);
+        }
         if (result == X86_DECODE_TRUNCATED) {
+            unit->end_crosses = true;
             break;
         }
         if (cpu->lockstep != NULL && unit->count > 0 && result == X86_DECODE_OK &&
@@ -70,8 +100,7 @@ bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physica
         }
         at->offset = (uint16_t)reader.offset;
         classify(cpu, unit, at, result);
-        unit->ends_in_transfer = at->kind == UNIT_CALLOUT_LAST ||
-                                 (at->kind == UNIT_NATIVE && is_transfer(&at->in.decoded));
+        unit->ends_in_transfer = ends_unit(at);
         reader.offset += at->in.decoded.length;
         unit->count++;
         if (cpu->lockstep != NULL && result == X86_DECODE_OK && may_change_mode(&at->in.decoded)) {

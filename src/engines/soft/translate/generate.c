@@ -188,6 +188,14 @@ static void branch_to_stub(struct generate *generate, int condition)
     }
 }
 
+/* Within the page, but not to an instruction that crosses, as far as we know. */
+static bool is_patched(const struct generate *generate, int64_t target)
+{
+    const struct unit *unit = generate->unit;
+    return target >= 0 && target < (int64_t)SOFT_PAGE_SIZE &&
+           !(unit->end_crosses && target == unit->end);
+}
+
 void generate_exit(struct generate *generate, int condition, int64_t target)
 {
     bool code64 = (generate->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
@@ -206,7 +214,7 @@ void generate_exit(struct generate *generate, int condition, int64_t target)
         stub->pages = (int32_t)(target & ~(int64_t)SOFT_PAGE_MASK);
         link->native_flags = false;
         link->unlinked = generate->translator->glue.leave_saved;
-    } else if (target >= 0 && target < (int64_t)SOFT_PAGE_SIZE) {
+    } else if (is_patched(generate, target)) {
         struct stub *stub = generate_stub(generate, STUB_LEAVE);
         stub->link = link;
         stub->target = leave_of(generate);
@@ -556,6 +564,8 @@ struct translate_block *translate_generate(struct soft_cpu *cpu)
     }
     block->physical = unit->physical;
     block->mode = unit->mode;
+    block->crosses = unit->crosses;
+    block->second = unit->second;
     block->count = (uint16_t)unit->count;
     block->guest_length = (uint16_t)(unit->end - (unit->physical & SOFT_PAGE_MASK));
     block->code_length = (uint32_t)(generate.emitter.at - start);

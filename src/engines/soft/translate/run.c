@@ -227,8 +227,11 @@ static bool can_link(const struct soft_cpu *cpu, const struct translate_link *li
     const struct translator *translator = cpu->translate.translator;
     unsigned int half = (unsigned int)(cpu->rip >> 63);
     uint64_t home;
-    if (link->patch != NULL) { /* within a page, unless that was remapped under it */
-        return link->from->physical >> 12 == target->physical >> 12;
+    if (link->patch != NULL && link->from->physical >> 12 != target->physical >> 12) {
+        return false; /* it led within its page, but that was remapped under it */
+    }
+    if (link->patch != NULL && !target->crosses) {
+        return true;
     }
     if (half != ((link->from->mode & TRANSLATE_UPPER) != 0 ? 1 : 0) ||
         !translate_home_find(&translator->homes, link->from->physical, half, translator->serial,
@@ -239,6 +242,19 @@ static bool can_link(const struct soft_cpu *cpu, const struct translate_link *li
     return !link->forward || cpu->rip > home;
 }
 
+/* The block that has been made of what stands at cpu->rip. Raises what its second page does. */
+static struct translate_block *find_translated(struct soft_cpu *cpu, uint64_t physical,
+                                               uint16_t mode)
+{
+    struct translate_block *block =
+        translate_cache_find(cpu->translate.translator->cache, physical, mode);
+    if (block == NULL || !block->crosses) {
+        return block;
+    }
+    struct soft_translation next = soft_block_fetch_next(cpu);
+    return next.host == NULL ? NULL : translate_cache_find_rest(block, next.physical >> 12);
+}
+
 /* The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. */
 static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
 {
@@ -247,7 +263,7 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
     if (at.host == NULL) {
         return NULL;
     }
-    struct translate_block *block = translate_cache_find(translator->cache, at.physical, mode);
+    struct translate_block *block = find_translated(cpu, at.physical, mode);
     if (block == NULL && is_hot(translator, at.physical)) {
         uint64_t begin = clock_now_ns();
         block = make_block(cpu, at.physical, at.host, mode);

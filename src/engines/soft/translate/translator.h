@@ -4,6 +4,12 @@
  * Purpose: run guest code as host code. collect.c reads a block's instructions, liveness.c finds
  *          out where their flags matter, generate.c and select_*.c make host code of them, cache.c
  *          keeps it, glue.c is the code around it, run.c goes from block to block.
+ * An instruction that crosses: it begins at the end of one page and ends in another. It is a block
+ * by itself, found by where it begins and which page is the other, dropped with either of them. It
+ * is good only as long as the next linear page is that other page, and code can be fetched there.
+ * Whoever comes from C asks for that; links to it, also those from its own page, and the jump cache
+ * are bound to what linear addresses mean now.
+ *
  * Owner:   the vCPU. Thread: its own.
  */
 #ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_TRANSLATOR_H
@@ -48,6 +54,9 @@ struct unit {
     uint16_t mode;
     uint16_t end;          /* offset behind the last instruction */
     bool ends_in_transfer; /* the last one never falls through */
+    bool end_crosses;      /* it falls through to an instruction that reaches into another page */
+    bool crosses;          /* it is such an instruction, alone, and … */
+    uint64_t second;       /* … that is in this physical page (address >> 12) */
 };
 
 /* Addresses of the glue code. */
@@ -83,7 +92,10 @@ struct translator {
     uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
 };
 
-/* Reads the instructions from physical on (host: where it lies); false if there is none. */
+/*
+ * Reads the instructions from physical on (host: where it lies), which is what stands at cpu->rip;
+ * false if there is none. Raises #PF if the first one goes on in a page that can't be fetched.
+ */
 bool translate_collect(struct soft_cpu *cpu, struct unit *unit, uint64_t physical,
                        const uint8_t *host, uint16_t mode, unsigned int limit);
 
