@@ -480,8 +480,50 @@ static void test_code_page_thrash(void)
     soft_machine_destroy(machine);
 }
 
+/* --- code that is rewritten all the time is not worth translating --- */
+
+GUEST(rewrite, "mov $20000, %ecx\n"
+               "1: mov %ecx, 2f+1(%rip)\n"
+               "mov $8, %edx\njmp 2f\n.balign 64\n"
+               "2: mov $0, %eax\ncmp %eax, %ecx\njne 3f\n"
+               "dec %edx\njnz 2b\n"
+               "dec %ecx\njnz 1b\n"
+               "3: out %eax, $0xe0\nmov %ecx, %eax\n" GUEST_EXIT);
+
+static void note_translated(void *context, struct vcpu_exit *exit)
+{
+    (void)exit;
+    struct soft_machine *machine = context;
+    const struct soft_cpu *cpu = (const void *)machine->cpus[0].vcpu;
+    soft_machine_put64(machine, 0x8000, cpu->statistics.blocks_translated);
+}
+
+static void test_rewritten_code_is_interpreted(void)
+{
+    const char *before = soft_tier_arguments();
+    if (before == NULL || strstr(before, "translate") == NULL) {
+        return;
+    }
+    before = strdup(before);
+    setenv("TRAPEZE_TEST_SOFT", "tier=translate", 1);
+    struct soft_machine *machine = soft_machine_create(1);
+    setenv("TRAPEZE_TEST_SOFT", before, 1);
+    free((void *)(uintptr_t)before);
+    if (!CHECK(machine != NULL)) {
+        return;
+    }
+    machine->serve = note_translated;
+    machine->context = machine;
+    soft_machine_load(machine, MACHINE_CODE, guest_rewrite, GUEST_LENGTH(rewrite));
+    CHECK_EQUAL(soft_machine_run(machine, MACHINE_CODE), MACHINE_DONE);
+    CHECK_EQUAL(machine->cpus[0].result, 0);
+    CHECK(soft_machine_get64(machine, 0x8000) < 1000);
+    soft_machine_destroy(machine);
+}
+
 int main(void)
 {
+    test_rewritten_code_is_interpreted();
     test_device_writes_while_stopped();
     test_device_writes_while_running();
     test_remapped_code();

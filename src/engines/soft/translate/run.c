@@ -3,6 +3,7 @@
  */
 #include <asm/prctl.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "engines/soft/fast_memory.h"
 #include "engines/soft/fpu.h"
 #include "engines/soft/host_access.h"
+#include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/measure.h"
@@ -21,6 +23,10 @@
 #include "vm/guestmem.h"
 
 #define KEY_MODE_BITS 4
+
+#define RUNS_COUNTED_MAX  (4u << TRANSLATE_RUNS_BITS)
+#define CHURN_DROPS_MAX   12
+#define CHURN_EPOCH_SHIFT 28 /* some tenth of a second */
 
 #define MXCSR_MASKS 0x1f80u
 
@@ -146,9 +152,44 @@ static void forget_if_changed(struct soft_cpu *cpu)
     }
 }
 
+static struct translate_churn *churn_of(struct translator *translator, uint64_t page)
+{
+    return &translator->churn[page * UINT64_C(0x9e3779b97f4a7c15) >> (64 - TRANSLATE_CHURN_BITS)];
+}
+
+static void note_drop(struct translator *translator, uint64_t page)
+{
+    struct translate_churn *churn = churn_of(translator, page);
+    uint32_t epoch = (uint32_t)(soft_host_tsc() >> CHURN_EPOCH_SHIFT);
+    if (epoch != churn->epoch) {
+        churn->epoch = epoch;
+        churn->drops /= 2;
+    }
+    if (churn->drops < CHURN_DROPS_MAX) {
+        churn->drops++;
+    }
+    churn->wait = (uint16_t)(1u << churn->drops);
+}
+
+/* Where the runs of a block are counted. */
+static uint8_t *runs_of(struct translator *translator, uint64_t physical)
+{
+    uint64_t code = churn_of(translator, physical >> 12)->code;
+    uint64_t hash = (physical ^ code << 48) * UINT64_C(0x9e3779b97f4a7c15);
+    return &translator->runs[hash >> (64 - TRANSLATE_RUNS_BITS)];
+}
+
 void translate_drop_page(struct soft_cpu *cpu, uint64_t page)
 {
-    translate_cache_drop_page(cpu->translate.translator->cache, page);
+    struct translator *translator = cpu->translate.translator;
+    const struct translate_cache_statistics *statistics =
+        translate_cache_statistics(translator->cache);
+    uint64_t before = statistics->blocks_dropped;
+    translate_cache_drop_page(translator->cache, page);
+    churn_of(translator, page)->code++;
+    if (statistics->blocks_dropped != before) {
+        note_drop(translator, page);
+    }
 }
 
 void translate_drop_all(struct soft_cpu *cpu)
@@ -199,11 +240,20 @@ static void count_made(struct soft_cpu *cpu, const struct translate_block *block
 /* Is it time to translate what stands at a physical address? Collisions do no harm. */
 static bool is_hot(struct translator *translator, uint64_t physical)
 {
-    uint64_t hash = physical * UINT64_C(0x9e3779b97f4a7c15) >> (64 - TRANSLATE_RUNS_BITS);
-    if (translator->runs[hash] >= translator->translate_after) {
+    struct translate_churn *churn = churn_of(translator, physical >> 12);
+    if (churn->wait != 0 && translator->translate_after != 0) {
+        churn->wait--;
+        return false;
+    }
+    uint8_t *runs = runs_of(translator, physical);
+    if (*runs >= translator->translate_after) {
         return true;
     }
-    translator->runs[hash]++;
+    (*runs)++;
+    if (++translator->runs_counted == RUNS_COUNTED_MAX) { /* else in the end all were hot */
+        translator->runs_counted = 0;
+        memset(translator->runs, 0, sizeof(translator->runs));
+    }
     return false;
 }
 

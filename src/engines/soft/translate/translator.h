@@ -75,6 +75,17 @@ struct translate_glue {
 
 #define TRANSLATE_RUNS_BITS 16
 
+/* Pages whose code is overwritten again and again are interpreted: less and less is made of them.
+ */
+#define TRANSLATE_CHURN_BITS 10
+
+struct translate_churn {
+    uint8_t drops;  /* lately; the next translation waits for 2 to the power of that many blocks */
+    uint16_t wait;  /* so many more */
+    uint16_t code;  /* counts up with each drop: what was counted of the old code is void */
+    uint32_t epoch; /* of the last drop: the time stamp counter's upper bits */
+};
+
 struct translator {
     struct translate_cache *cache;
     struct translate_glue glue;
@@ -89,6 +100,8 @@ struct translator {
     bool smp;
     uint64_t host_features; /* bits by enum x86_feature: what the host's CPUID shows */
     struct translate_homes homes;
+    struct translate_churn churn[1u << TRANSLATE_CHURN_BITS]; /* by a hash of the page */
+    unsigned int runs_counted;
     uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
 };
 
