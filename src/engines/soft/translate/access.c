@@ -123,11 +123,12 @@ static struct stub *emit_look_up(struct generate *generate, const struct address
 }
 
 /* T0 = the host address. */
-static void emit_check(struct generate *generate, const struct address *address, unsigned int size,
-                       bool write)
+static void emit_check(struct generate *generate, const struct address *address,
+                       const struct access *access)
 {
-    struct stub *stub = emit_look_up(generate, address, size, write);
-    stub->target = generate->translator->glue.access;
+    const struct translate_glue *glue = &generate->translator->glue;
+    struct stub *stub = emit_look_up(generate, address, access->size, access->write);
+    stub->target = access->alone ? glue->single : glue->access;
     emit_alu_memory(&generate->emitter, EMIT_ADD, T0,
                     emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, host)));
     if (stub->site != NULL) {
@@ -207,7 +208,7 @@ static struct emit_memory checked_access(struct generate *generate, const struct
                                          const struct access *access)
 {
     generate_clobber_flags_before(generate);
-    emit_check(generate, address, access->size, access->write);
+    emit_check(generate, address, access);
     if ((access->keep & ACCESS_KEEPS_R10) == 0) {
         return emit_at(T0, 0);
     }
@@ -258,6 +259,13 @@ struct emit_memory generate_stack(struct generate *generate, unsigned int base,
 {
     struct address address = stack_address(generate, base, displacement);
     return make_access(generate, UNIT_STACK, &address, access);
+}
+
+void generate_pointer(struct generate *generate, unsigned int reg, const struct access *access)
+{
+    struct address address = {
+        .base = reg, .index = X86_REGISTER_NONE, .size = 8, .segment = X86_DS};
+    emit_check(generate, &address, access);
 }
 
 unsigned int generate_free_scratch(struct emit_memory memory)

@@ -51,7 +51,7 @@ struct translate_site {
     uint16_t offset;                            /* of the instruction within the page */
     uint16_t uncounted; /* instructions before it that are not yet in cpu->instructions */
     uint8_t length;     /* of the instruction */
-    uint16_t size;      /* of the access, or of the group that it leads */
+    uint16_t size;      /* of the access or the group that it leads; a store's: 0: in this page */
     int32_t from;     /* a group: its lowest address, relative to that of the leader's own access */
     uint8_t own_size; /* … which is of that size */
     bool own_write;

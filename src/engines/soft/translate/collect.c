@@ -36,6 +36,25 @@ static bool ends_unit(const struct unit_instruction *at)
            (at->kind == UNIT_NATIVE && is_transfer(&at->in.decoded));
 }
 
+/*
+ * Ends the interpreter's blocks, but whoever runs it here sees by RIP and attention whether the
+ * block may go on behind it.
+ */
+static bool may_go_on_behind(const struct x86_instruction *in)
+{
+    switch ((enum x86_operation)in->operation) {
+    case X86_OP_MOVS:
+    case X86_OP_CMPS:
+    case X86_OP_STOS:
+    case X86_OP_LODS:
+    case X86_OP_SCAS:
+    case X86_OP_CPUID:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void classify(struct soft_cpu *cpu, struct unit *unit, struct unit_instruction *at,
                      enum x86_decode_result result)
 {
@@ -50,7 +69,8 @@ static void classify(struct soft_cpu *cpu, struct unit *unit, struct unit_instru
         translate_can_select(cpu, unit, at)) {
         at->kind = UNIT_NATIVE;
     } else {
-        at->kind = (flags & SOFT_ENDS_BLOCK) != 0 ? UNIT_CALLOUT_LAST : UNIT_CALLOUT;
+        bool last = (flags & SOFT_ENDS_BLOCK) != 0 && !may_go_on_behind(&at->in.decoded);
+        at->kind = last ? UNIT_CALLOUT_LAST : UNIT_CALLOUT;
     }
 }
 

@@ -482,7 +482,7 @@ static bool may_call_c(const struct unit_instruction *at)
 {
     const unsigned int those = X86_INSTRUCTION_MEMORY | X86_INSTRUCTION_BRANCH;
     return at->kind != UNIT_NATIVE || (at->in.decoded.flags & those) != 0 ||
-           (at->facts.writes >> X86_RSP & 1) != 0;
+           (at->facts.writes >> X86_RSP & 1) != 0 || translate_may_call_c(&at->in.decoded);
 }
 
 /*

@@ -125,6 +125,7 @@ struct access {
     unsigned int size; /* bytes */
     bool write;
     bool aligned;      /* it must be, or it is #GP(0) */
+    bool alone;        /* on a miss the interpreter runs the whole instruction */
     unsigned int keep; /* ACCESS_KEEPS_…: scratch registers that will hold operands */
 };
 
@@ -141,6 +142,8 @@ struct emit_memory generate_operand(struct generate *generate, const struct x86_
                                     const struct access *access);
 struct emit_memory generate_stack(struct generate *generate, unsigned int base,
                                   int32_t displacement, const struct access *access);
+/* The same for [reg] with a 64-bit address, for DS, ES or SS; T0 is the host's address. */
+void generate_pointer(struct generate *generate, unsigned int reg, const struct access *access);
 /* T0 or T1, whichever the operand does not go by. */
 unsigned int generate_free_scratch(struct emit_memory memory);
 

@@ -209,6 +209,7 @@ static bool take_stack(struct analysis *analysis, const struct unit_instruction 
     struct value rsp = analysis->values[X86_RSP];
     switch ((enum x86_operation)at->in.decoded.operation) {
     case X86_OP_PUSH:
+    case X86_OP_PUSHF:
     case X86_OP_CALL:
     case X86_OP_CALL_INDIRECT:
         note_stack(analysis, place, X86_RSP, -width, true);
@@ -253,6 +254,9 @@ static void take(struct analysis *analysis, unsigned int place)
     }
     if (at->in.decoded.operation == X86_OP_JCC) {
         uncommit(analysis);
+    }
+    if (at->in.decoded.operation == X86_OP_CLAC || at->in.decoded.operation == X86_OP_STAC) {
+        forget_all(analysis); /* other accesses are allowed behind it */
     }
     if (!follow(analysis, at)) {
         forget_written(analysis, at);

@@ -344,19 +344,26 @@ static uint16_t enter_mode(struct soft_cpu *cpu)
     return mode;
 }
 
+/* What the jump cache has for cpu->rip; NULL if it has nothing. */
+static const uint8_t *known_code(struct soft_cpu *cpu)
+{
+    const struct translate_jump *jump = jump_of(cpu, cpu->rip);
+    cpu->statistics.dispatches++;
+    if (jump->rip != cpu->rip || jump->key != cpu->translate.key[cpu->rip >> 63]) {
+        return NULL;
+    }
+    cpu->statistics.dispatch_hits++;
+    return jump->code;
+}
+
 /* The code to run at cpu->rip; NULL if there is none. link: the exit that led here, or NULL. */
 static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *link)
 {
     struct translator *translator = cpu->translate.translator;
     uint16_t mode = enter_mode(cpu);
-    unsigned int half = (unsigned int)(cpu->rip >> 63);
-    if (link == NULL) {
-        const struct translate_jump *jump = jump_of(cpu, cpu->rip);
-        cpu->statistics.dispatches++;
-        if (jump->rip == cpu->rip && jump->key == cpu->translate.key[half]) {
-            cpu->statistics.dispatch_hits++;
-            return jump->code;
-        }
+    const uint8_t *known = link == NULL ? known_code(cpu) : NULL;
+    if (known != NULL) {
+        return known;
     }
     uint64_t evictions = translate_cache_statistics(translator->cache)->regions_evicted;
     struct translate_block *block = find_block(cpu, mode);
@@ -366,7 +373,7 @@ static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *lin
     if (link != NULL &&
         evictions == translate_cache_statistics(translator->cache)->regions_evicted &&
         can_link(cpu, link, block)) {
-        translate_cache_link(translator->cache, link, block, half);
+        translate_cache_link(translator->cache, link, block, (unsigned int)(cpu->rip >> 63));
     }
     return block->entry_saved;
 }
@@ -394,19 +401,38 @@ static void check_indirect(struct soft_cpu *cpu, const struct translate_site *si
     }
 }
 
-typedef uintptr_t enter_function(struct soft_cpu *cpu, const uint8_t *code);
-
-/* Runs code, and leaves cpu->rip at what follows; the direct exit that led there, or NULL. */
-static struct translate_link *run_code(struct soft_cpu *cpu, const uint8_t *code, bool *over)
+/* Rings 1 and 2 are left to the interpreter: translated code without SOFT_MODE_USER is of ring 0.
+ */
+static bool may_be_translated(const struct soft_cpu *cpu)
 {
-    enter_function *enter = (enter_function *)(uintptr_t)cpu->translate.translator->glue.enter;
+    return (cpu->mode & SOFT_MODE_FAST) != 0 && (cpu->cpl == 0 || cpu->cpl == 3);
+}
+
+/* Nothing stands between one instruction and the next but where it is found. */
+static bool goes_on(const struct soft_cpu *cpu)
+{
+    return atomic_load_explicit(&cpu->attention, memory_order_relaxed) == 0 && !cpu->sti_shadow &&
+           !cpu->mov_ss_shadow && may_be_translated(cpu);
+}
+
+/* What every way into a block that is not a link sees to; cpu->rip is where it begins. */
+static void prepare_entry(struct soft_cpu *cpu)
+{
     cpu->gpr[SOFT_GPR_CODE] = cpu->rip & ~SOFT_PAGE_MASK;
     if (__atomic_load_n(&cpu->write_revoked, __ATOMIC_RELAXED) != 0) {
         __atomic_exchange_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST); /* code.h */
     }
     cpu->statistics.translated_entries++;
+}
+
+typedef uintptr_t enter_function(struct soft_cpu *cpu, const uint8_t *code);
+
+/* Runs code, and leaves cpu->rip at what follows; the direct exit that led there, or NULL. */
+static struct translate_link *run_code(struct soft_cpu *cpu, const uint8_t *code)
+{
+    enter_function *enter = (enter_function *)(uintptr_t)cpu->translate.translator->glue.enter;
+    prepare_entry(cpu);
     uintptr_t left = enter(cpu, code);
-    *over = left == 0;
     if (left == 0) {
         return NULL;
     }
@@ -441,8 +467,7 @@ static bool run_in_lockstep(struct soft_cpu *cpu)
     if (block == NULL || !lockstep_before(cpu->lockstep, cpu, block->count)) {
         return false;
     }
-    bool over;
-    run_code(cpu, block->entry_saved, &over);
+    run_code(cpu, block->entry_saved);
     if (!lockstep_after(cpu->lockstep, cpu, block->code, block->code_length, &error)) {
         end_by_difference(cpu);
     }
@@ -461,7 +486,7 @@ bool translate_escaped(struct soft_cpu *cpu, enum soft_escape *how)
 /* False: the block at cpu->rip is the interpreter's. */
 static bool run(struct soft_cpu *cpu)
 {
-    if ((cpu->mode & SOFT_MODE_FAST) == 0) {
+    if (!may_be_translated(cpu)) {
         return false;
     }
     translate_measure(cpu, TRANSLATE_TIER_TRANSLATED);
@@ -476,14 +501,13 @@ static bool run(struct soft_cpu *cpu)
         return false;
     }
     while (code != NULL) {
-        bool over;
-        struct translate_link *link = run_code(cpu, code, &over);
-        if (over || atomic_load_explicit(&cpu->attention, memory_order_relaxed) != 0) {
+        struct translate_link *link = run_code(cpu, code);
+        if (!goes_on(cpu)) {
             return true;
         }
         code = find_code(cpu, link);
     }
-    return true;
+    return false;
 }
 
 bool translate_run(struct soft_cpu *cpu)
@@ -517,6 +541,25 @@ static void resume_at(struct soft_cpu *cpu, const uint8_t *code, uint64_t t0)
     cpu->translate.host_address = t0;
 }
 
+/*
+ * Control has gone elsewhere: on there at once if the jump cache knows it, else by way of the run
+ * loop. Vector registers stay in memory until somebody asks for them.
+ */
+static void resume_elsewhere(struct soft_cpu *cpu)
+{
+    cpu->translate.vectors_reload = 0;
+    if (cpu->lockstep == NULL && goes_on(cpu)) {
+        enter_mode(cpu);
+        const uint8_t *code = known_code(cpu);
+        if (code != NULL) {
+            prepare_entry(cpu);
+            resume_at(cpu, code, cpu->gpr[X86_R10]);
+            return;
+        }
+    }
+    resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
+}
+
 /* Behind an instruction that C has run: on in the block, if that still holds. */
 static void resume_behind(struct soft_cpu *cpu, const struct translate_site *site,
                           uint64_t expected, uint64_t generations)
@@ -526,9 +569,12 @@ static void resume_behind(struct soft_cpu *cpu, const struct translate_site *sit
                 generations == cpu->code_generation[0] + cpu->code_generation[1] &&
                 (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
                  (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;
-    cpu->instructions -= same ? site->uncounted + 1u : 0;
-    resume_at(cpu, same ? site->resume : cpu->translate.translator->glue.leave_after,
-              cpu->gpr[X86_R10]);
+    if (same) {
+        cpu->instructions -= site->uncounted + 1u;
+        resume_at(cpu, site->resume, cpu->gpr[X86_R10]);
+    } else {
+        resume_elsewhere(cpu);
+    }
 }
 
 void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
@@ -558,7 +604,7 @@ void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, 
     cpu->instructions++;
     if (cpu->code_changed) {
         cpu->code_changed = false;
-        resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
+        resume_elsewhere(cpu);
         return;
     }
     resume_behind(cpu, site, expected, generations);
@@ -673,8 +719,10 @@ void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, ui
     for (unsigned int i = 0; i < guestmem_slot_count(cpu->vm->memory); i++) {
         const struct memory_slot *slot = guestmem_slot(cpu->vm->memory, i);
         uint64_t offset = host - (uint64_t)(uintptr_t)slot->host;
-        if (offset < slot->length) {
+        if (offset < slot->length && site->size != 0) {
             soft_code_stored(cpu, slot->base.v + offset, site->size);
+        } else if (offset < slot->length) {
+            soft_code_stored(cpu, (slot->base.v + offset) & ~SOFT_PAGE_MASK, SOFT_PAGE_SIZE);
         }
     }
     const uint8_t *code = site->with_address;

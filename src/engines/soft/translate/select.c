@@ -306,6 +306,23 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_MMX] = {select_mmx_test, select_mmx},
     [X86_OP_EMMS] = {select_emms_test, select_emms},
 
+    [X86_OP_MOVS] = {select_string_test, select_string},
+    [X86_OP_STOS] = {select_string_test, select_string},
+    [X86_OP_LODS] = {select_string_test, select_string},
+
+    [X86_OP_CLI] = {select_kernel_test, select_interrupt_flag},
+    [X86_OP_STI] = {select_kernel_test, select_interrupt_flag},
+    [X86_OP_CLD] = {select_any_test, select_direction_flag},
+    [X86_OP_STD] = {select_any_test, select_direction_flag},
+    [X86_OP_CLAC] = {select_kernel_test, select_access_check},
+    [X86_OP_STAC] = {select_kernel_test, select_access_check},
+    [X86_OP_SWAPGS] = {select_swapgs_test, select_swapgs},
+    [X86_OP_PUSHF] = {select_pushf_test, select_pushf},
+    [X86_OP_RDTSC] = {select_any_test, select_time_stamp},
+    [X86_OP_RDTSCP] = {select_any_test, select_time_stamp},
+    [X86_OP_MOV_FROM_SEGMENT] = {select_from_segment_test, select_from_segment},
+    [X86_OP_PAUSE] = {select_any_test, select_pause},
+
     [X86_OP_PUSH] = {select_push_test, select_push, true},
     [X86_OP_POP] = {select_pop_test, select_pop},
     [X86_OP_LEAVE] = {select_leave_test, select_leave},
@@ -348,6 +365,13 @@ bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
     const struct row *row = &rows[at->in.decoded.operation];
     return row->test != NULL && means_the_same_on_host(cpu, &at->in.decoded) &&
            row->test(cpu, unit, at);
+}
+
+bool translate_may_call_c(const struct x86_instruction *in)
+{
+    select_function *select = rows[in->operation].select;
+    return select == select_string || select == select_interrupt_flag || select == select_pushf ||
+           select == select_time_stamp || select == select_divide;
 }
 
 void translate_select(struct generate *generate)

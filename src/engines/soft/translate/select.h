@@ -15,6 +15,9 @@
 bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
                           const struct unit_instruction *at);
 
+/* True if that code may call C though there is no ModRM memory operand. */
+bool translate_may_call_c(const struct x86_instruction *in);
+
 /* Makes the host code of generate->at, which translate_can_select has taken. */
 void translate_select(struct generate *generate);
 
@@ -42,6 +45,15 @@ select_function select_jcc, select_jmp, select_call, select_ret, select_jmp_indi
 /* select_stack.c */
 select_test select_push_test, select_pop_test, select_leave_test;
 select_function select_push, select_pop, select_leave;
+
+/* select_string.c */
+select_test select_string_test;
+select_function select_string;
+
+/* select_system.c */
+select_test select_pushf_test, select_from_segment_test, select_kernel_test, select_swapgs_test;
+select_function select_interrupt_flag, select_direction_flag, select_access_check, select_swapgs,
+    select_pushf, select_time_stamp, select_from_segment, select_pause;
 
 /* select_special.c */
 select_test select_any_test, select_lea_test, select_divide_test;

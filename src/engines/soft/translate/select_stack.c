@@ -81,9 +81,33 @@ bool select_pop_test(const struct soft_cpu *cpu, const struct unit *unit,
                      const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    (void)cpu;
     unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
-    return in->operand_size == width_of(unit) && !is_memory(in) && reg != X86_RSP;
+    if (in->operand_size != width_of(unit)) {
+        return false;
+    }
+    return is_memory(in) ? select_plain_test(cpu, unit, at) : reg != X86_RSP;
+}
+
+/* "POP—Pop a Value From the Stack": an address that uses rSP finds it incremented already. */
+static void pop_to_memory(struct generate *generate, struct emit_memory top)
+{
+    struct emitter *emitter = &generate->emitter;
+    struct x86_instruction in = generate->at->in.decoded;
+    unsigned int width = width_of(generate->unit), scratch = generate_free_scratch(top);
+    struct access access = {.size = width, .write = true};
+    emit_load(emitter, scratch, top, width);
+    emit_store(emitter, GS_FIELD(translate.temporary), scratch, 8);
+    generate_scratch(generate);
+    if (in.base == X86_RSP) {
+        in.displacement += (int32_t)width;
+    }
+    struct emit_memory memory = generate_operand(generate, &in, &access);
+    scratch = generate_free_scratch(memory);
+    emit_load(emitter, scratch, GS_FIELD(translate.temporary), 8);
+    generate->cached[scratch - T0] = false;
+    emit_store(emitter, memory, scratch, width);
+    move_rsp(generate, (int32_t)width);
+    generate_after_store(generate, memory, width);
 }
 
 void select_pop(struct generate *generate)
@@ -94,6 +118,10 @@ void select_pop(struct generate *generate)
     unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
     struct access access = {.size = width};
     struct emit_memory memory = generate_stack(generate, X86_RSP, 0, &access);
+    if (is_memory(in)) {
+        pop_to_memory(generate, memory);
+        return;
+    }
     emit_load(emitter, reg, memory, width);
     generate_spill(generate, reg);
     move_rsp(generate, (int32_t)width);
