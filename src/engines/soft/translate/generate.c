@@ -39,6 +39,28 @@ static bool overwrites_flags(const struct unit_instruction *at)
            at->facts.flags_written == ALL_FLAGS;
 }
 
+static bool may_call_c(const struct unit_instruction *at)
+{
+    const unsigned int those = X86_INSTRUCTION_MEMORY | X86_INSTRUCTION_BRANCH;
+    return at->kind != UNIT_NATIVE || (at->in.decoded.flags & those) != 0 ||
+           (at->facts.writes >> X86_RSP & 1) != 0 || translate_may_call_c(&at->in.decoded);
+}
+
+/* Can something show flags that nobody wants, from an instruction on, before they are overwritten?
+ */
+static bool may_show_flags(const struct unit *unit, unsigned int from)
+{
+    for (unsigned int i = from; i < unit->count; i++) {
+        if (may_call_c(&unit->instruction[i])) {
+            return true;
+        }
+        if (overwrites_flags(&unit->instruction[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * True if the flags, which nobody wants, can be told by generate->recipe until they are
  * overwritten: what it looks at stays in its registers that long.
@@ -66,7 +88,9 @@ static bool find_recipe(struct generate *generate)
 
 void generate_clobber_flags_by(struct generate *generate, uint16_t wanted, unsigned int scratch)
 {
-    if (generate->native && !generate->saved && (wanted != 0 || !find_recipe(generate))) {
+    if (generate->native && !generate->saved &&
+        (wanted != 0 ||
+         (may_show_flags(generate->unit, generate->index) && !find_recipe(generate)))) {
         save_flags(generate, scratch);
     }
     generate->native = false;
@@ -134,6 +158,7 @@ struct translate_site *generate_site(struct generate *generate)
     bool counts = generate->counts && generate->index > generate->counted;
     site->uncounted = (uint16_t)(counts ? generate->index - generate->counted : 0);
     site->recipe = generate->recipe;
+    site->vectors = generate->vectors;
     generate->pending[generate->pending_count++] = site;
     return site;
 }
@@ -478,13 +503,6 @@ static unsigned int exits_of(const struct unit *unit)
     return exits;
 }
 
-static bool may_call_c(const struct unit_instruction *at)
-{
-    const unsigned int those = X86_INSTRUCTION_MEMORY | X86_INSTRUCTION_BRANCH;
-    return at->kind != UNIT_NATIVE || (at->in.decoded.flags & those) != 0 ||
-           (at->facts.writes >> X86_RSP & 1) != 0 || translate_may_call_c(&at->in.decoded);
-}
-
 /*
  * If nobody wants the flags that the block finds, but something may show them before they are
  * overwritten, they are best in cpu->arithmetic from the start.
@@ -494,15 +512,7 @@ static bool wants_flags_saved(const struct unit *unit)
     if (translate_flags_before(&unit->instruction[0]) != 0) {
         return false;
     }
-    for (unsigned int i = 0; i < unit->count; i++) {
-        if (may_call_c(&unit->instruction[i])) {
-            return true;
-        }
-        if (overwrites_flags(&unit->instruction[i])) {
-            return false;
-        }
-    }
-    return true;
+    return may_show_flags(unit, 0);
 }
 
 static void generate_entry(struct generate *generate)

@@ -533,12 +533,22 @@ static void at_site(struct soft_cpu *cpu, const struct translate_site *site)
     cpu->next_rip = cpu->rip + site->length;
     translate_recipe_apply(cpu, &site->recipe);
     cpu->instructions += site->uncounted;
+    if (!site->vectors) {
+        cpu->translate.vectors_reload = 0; /* nobody waits for them: they stay in memory */
+    }
 }
 
 static void resume_at(struct soft_cpu *cpu, const uint8_t *code, uint64_t t0)
 {
     cpu->translate.resume = code;
     cpu->translate.host_address = t0;
+}
+
+/* Back to the run loop; cpu->rip says where it goes on. */
+static void leave(struct soft_cpu *cpu)
+{
+    cpu->translate.vectors_reload = 0;
+    resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
 }
 
 /*
@@ -557,7 +567,7 @@ static void resume_elsewhere(struct soft_cpu *cpu)
             return;
         }
     }
-    resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
+    leave(cpu);
 }
 
 /* Behind an instruction that C has run: on in the block, if that still holds. */
@@ -704,7 +714,11 @@ void translate_group(struct soft_cpu *cpu, const struct translate_site *site, ui
     } else {
         code = plain_code(cpu);
     }
-    resume_at(cpu, code != NULL ? code : cpu->translate.translator->glue.leave_after, 0);
+    if (code != NULL) {
+        resume_at(cpu, code, 0);
+    } else {
+        leave(cpu);
+    }
 }
 
 /*
@@ -725,15 +739,14 @@ void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, ui
             soft_code_stored(cpu, (slot->base.v + offset) & ~SOFT_PAGE_MASK, SOFT_PAGE_SIZE);
         }
     }
-    const uint8_t *code = site->with_address;
-    if (code != NULL) {
+    if (site->with_address != NULL) {
         cpu->instructions -= site->uncounted;
         soft_attend(cpu, SOFT_ATTENTION_CODE); /* leaves before long */
+        resume_at(cpu, site->with_address, cpu->gpr[X86_R10]);
     } else {
         cpu->instructions++;
-        code = cpu->translate.translator->glue.leave_after;
+        leave(cpu);
     }
-    resume_at(cpu, code, cpu->gpr[X86_R10]);
 }
 
 void translate_load_x87(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
