@@ -154,8 +154,28 @@ static void test_wrap(void)
     soft_guest_close(&guest);
 }
 
+/* FS and GS have limits, and may be null, where the other segments are flat. */
+static void test_limited_segment(void)
+{
+    struct soft_guest guest;
+    for (unsigned int i = 0; i < 2 && soft_guest_open(&guest, SOFT_GUEST_32); i++) {
+        guest.state.segment[X86_FS] = (struct x86_segment){.attributes = X86_SEGMENT_UNUSABLE};
+        guest.state.segment[X86_GS].limit = 0xff;
+        guest.state.gpr[X86_RBX] = 0xfd;
+        if (i == 0) {
+            LOAD(&guest, 0x64, 0x8b, 0x03, 0x0f, 0x0b); /* mov eax, fs:[ebx]; ud2 */
+        } else {
+            LOAD(&guest, 0x65, 0x89, 0x03, 0x0f, 0x0b); /* mov gs:[ebx], eax; ud2 */
+        }
+        soft_guest_run(&guest);
+        CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_GP);
+        soft_guest_close(&guest);
+    }
+}
+
 int main(void)
 {
+    test_limited_segment();
     test_exception();
     test_exception_with_split_stack_pointer();
     test_port();

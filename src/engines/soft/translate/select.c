@@ -94,6 +94,9 @@ bool select_address_is_simple(const struct unit *unit, const struct x86_instruct
     if (in->address_size == 2 || (in->base == X86_REGISTER_RIP && in->address_size != 8)) {
         return false;
     }
+    if (!code64 && (in->segment == X86_FS || in->segment == X86_GS)) {
+        return false; /* they have limits: SOFT_MODE_FAST is about the other segments */
+    }
     return code64 || in->address_size == 4;
 }
 
