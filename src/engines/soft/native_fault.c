@@ -9,6 +9,13 @@
 
 #include "engines/soft/code_memory.h"
 #include "engines/soft/thunk.h"
+#include "engines/soft/translate/cache.h"
+
+/* Not in every <signal.h>: the stack counts as unused whatever RSP says, which may be the guest's.
+ */
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
 
 #define HANDLER_STACK_SIZE (64u * 1024u) /* a frame with AVX-512 state takes some 3.5 KiB */
 
@@ -19,6 +26,8 @@ struct native_fault_thread {
 
 /* Signal handlers get no context of their own: what they need is per process or per thread. */
 static _Thread_local const struct code_memory *thread_code;
+static _Thread_local const struct translate_cache *thread_translated;
+static _Thread_local const void *thread_divide;
 static pthread_once_t installed = PTHREAD_ONCE_INIT;
 static int install_error;
 static struct sigaction previous_fpe, previous_ill;
@@ -34,6 +43,11 @@ static void handle_fault(int number, siginfo_t *info, void *context)
     if (thread_code != NULL && code_memory_contains(thread_code, (uintptr_t)registers[REG_RIP])) {
         registers[REG_RAX] = (greg_t)(THUNK_FAULT | (uint32_t)number);
         registers[REG_RIP] = registers[REG_R9];
+        return;
+    }
+    if (number == SIGFPE && thread_translated != NULL &&
+        translate_cache_contains(thread_translated, (uintptr_t)registers[REG_RIP])) {
+        registers[REG_RIP] = (greg_t)(uintptr_t)thread_divide;
         return;
     }
     /* Not ours: the instruction runs again and meets whoever was there before. */
@@ -61,7 +75,8 @@ int native_fault_enter(const struct code_memory *code, struct native_fault_threa
     if (thread == NULL) {
         return error_set(error, ENOMEM, "no memory for a signal stack");
     }
-    stack_t stack = {.ss_sp = thread->stack, .ss_size = sizeof(thread->stack)};
+    stack_t stack = {
+        .ss_sp = thread->stack, .ss_size = sizeof(thread->stack), .ss_flags = (int)SS_AUTODISARM};
     if (sigaltstack(NULL, &thread->previous) != 0 ||
         ((thread->previous.ss_flags & SS_DISABLE) != 0 && sigaltstack(&stack, NULL) != 0)) {
         int code_of_error = errno;
@@ -71,6 +86,12 @@ int native_fault_enter(const struct code_memory *code, struct native_fault_threa
     thread_code = code;
     *out = thread;
     return 0;
+}
+
+void native_fault_translated(const struct translate_cache *cache, const void *divide)
+{
+    thread_translated = cache;
+    thread_divide = divide;
 }
 
 void native_fault_leave(struct native_fault_thread *thread)

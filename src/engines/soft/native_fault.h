@@ -2,8 +2,8 @@
  * Exceptions that a guest's instruction raises while a thunk runs it natively.
  *
  * Purpose: the host's SIGFPE and SIGILL, when they come from a thunk, make the thunk return with
- *          THUNK_FAULT instead of ending the process. From anywhere else they do what they did
- *          before.
+ *          THUNK_FAULT instead of ending the process; SIGFPE of a division in translated code goes
+ *          to that code's way out. From anywhere else they do what they did before.
  * Owner:   the process has the handlers (as it has signals); a thread says which code is its own.
  * Thread:  as noted.
  */
@@ -13,6 +13,7 @@
 #include "base/error.h"
 
 struct code_memory;
+struct translate_cache;
 
 /* What a thread that runs thunks needs: a stack of its own for the handlers. */
 struct native_fault_thread;
@@ -24,6 +25,12 @@ struct native_fault_thread;
  */
 int native_fault_enter(const struct code_memory *code, struct native_fault_thread **out,
                        struct error *error);
+
+/*
+ * The calling thread runs translated code from now on: where a division of its raises SIGFPE it goes on at
+ * `divide`, all registers being as they were. NULL, NULL: no longer.
+ */
+void native_fault_translated(const struct translate_cache *cache, const void *divide);
 
 /* The same thread. NULL is allowed. */
 void native_fault_leave(struct native_fault_thread *thread);

@@ -14,6 +14,7 @@
 #include "engines/soft/fast_memory.h"
 #include "engines/soft/fpu.h"
 #include "engines/soft/host_access.h"
+#include "engines/soft/native_fault.h"
 #include "engines/soft/time_stamp.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/lockstep.h"
@@ -86,6 +87,7 @@ void translate_destroy(struct soft_cpu *cpu)
 {
     struct translator *translator = cpu->translate.translator;
     if (translator != NULL) {
+        native_fault_translated(NULL, NULL);
         translate_cache_destroy(translator->cache);
         munmap(translator, sizeof(*translator));
         cpu->translate.translator = NULL;
@@ -491,6 +493,8 @@ static bool run(struct soft_cpu *cpu)
     }
     translate_measure(cpu, TRANSLATE_TIER_TRANSLATED);
     set_gs(cpu);
+    native_fault_translated(cpu->translate.translator->cache,
+                            cpu->translate.translator->glue.single);
     cpu->translate.vectors_live = 0;
     cpu->translate.vectors_reload = 0;
     if (cpu->lockstep != NULL) {

@@ -54,6 +54,8 @@ static bool writes_rm(const struct x86_instruction *in)
     case X86_OP_IMUL:
     case X86_OP_IMUL2:
     case X86_OP_IMUL3:
+    case X86_OP_DIV:
+    case X86_OP_IDIV:
     case X86_OP_MOVZX8:
     case X86_OP_MOVZX16:
     case X86_OP_MOVSX8:
@@ -298,8 +300,8 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_LFENCE] = PLAIN,
     [X86_OP_MFENCE] = PLAIN,
     [X86_OP_SFENCE] = PLAIN,
-    [X86_OP_DIV] = {select_divide_test, select_divide},
-    [X86_OP_IDIV] = {select_divide_test, select_divide},
+    [X86_OP_DIV] = {select_divide_test, select_divide, true},
+    [X86_OP_IDIV] = {select_divide_test, select_divide, true},
 
     [X86_OP_SSE] = {select_vector_test, select_vector, true},
     [X86_OP_AVX] = {select_vector_test, select_vector, true},
