@@ -165,10 +165,9 @@ struct translate_site *generate_site(struct generate *generate)
 
 struct stub *generate_stub(struct generate *generate, enum stub_kind kind)
 {
-    static struct stub nowhere;
     if (generate->stub_count == STUBS_MAX) {
         generate->failed = true;
-        return &nowhere;
+        return &generate->nowhere;
     }
     struct stub *stub = &generate->stubs[generate->stub_count++];
     *stub = (struct stub){.kind = kind, .branch = generate->emitter.at};

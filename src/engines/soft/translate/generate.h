@@ -83,6 +83,7 @@ struct generate {
     struct translate_site *pending[SITES_PENDING_MAX]; /* to be told where the next one starts */
     unsigned int pending_count;
     struct stub stubs[STUBS_MAX];
+    struct stub nowhere; /* for whoever gets none of these: the block has failed */
     unsigned int stub_count;
 };
 

@@ -168,7 +168,7 @@ static void select_repeated(struct generate *generate)
         emit_load(emitter, X86_RSI, GS_REGISTER(X86_RSI), 8);
     }
     generate_after_store(generate, emit_at(T0, 0), 0);
-    emit_patch(nothing, emitter->displacement, emit_address(emitter));
+    emit_patch_here(emitter, nothing);
 }
 
 void select_string(struct generate *generate)
