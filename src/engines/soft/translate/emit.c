@@ -295,8 +295,9 @@ void emit_patch_here(struct emitter *emitter, uint8_t *end_of_branch)
 
 /* --- guest instructions --- */
 
-static void legacy_with_memory(struct emitter *emitter, const struct x86_instruction *in,
-                               struct emit_memory memory)
+/* Prefixes and opcode; extension: what the operand in ModRM.rm puts into REX. */
+static void legacy_start(struct emitter *emitter, const struct x86_instruction *in,
+                         unsigned int extension)
 {
     if ((in->flags & X86_INSTRUCTION_LOCK) != 0) {
         byte(emitter, 0xf0);
@@ -310,8 +311,8 @@ static void legacy_with_memory(struct emitter *emitter, const struct x86_instruc
         byte(emitter, 0xf3);
     }
     /* What REX.R extends is the register field of the guest's own encoding. */
-    unsigned int rex = emit_extension_bits(memory) | (in->reg > 7 ? REX_R : 0) |
-                       ((in->flags & X86_INSTRUCTION_W) != 0 ? REX_W : 0);
+    unsigned int rex =
+        extension | (in->reg > 7 ? REX_R : 0) | ((in->flags & X86_INSTRUCTION_W) != 0 ? REX_W : 0);
     if (rex != 0 || (in->flags & X86_INSTRUCTION_REX) != 0) {
         byte(emitter, REX | rex);
     }
@@ -341,6 +342,14 @@ static void vex_with_memory(struct emitter *emitter, const struct x86_instructio
     byte(emitter, in->opcode);
 }
 
+static void immediate_of(struct emitter *emitter, const struct x86_instruction *in,
+                         const uint8_t *bytes)
+{
+    for (unsigned int i = in->length - (unsigned int)in->immediate_size; i < in->length; i++) {
+        byte(emitter, bytes[i]);
+    }
+}
+
 void emit_with_memory(struct emitter *emitter, const struct x86_instruction *in,
                       const uint8_t *bytes, struct emit_memory memory)
 {
@@ -350,11 +359,18 @@ void emit_with_memory(struct emitter *emitter, const struct x86_instruction *in,
     if (in->encoding == X86_ENCODING_VEX) {
         vex_with_memory(emitter, in, bytes, memory);
     } else {
-        legacy_with_memory(emitter, in, memory);
+        legacy_start(emitter, in, emit_extension_bits(memory));
     }
     modrm_memory(emitter, (unsigned int)in->modrm >> 3, memory);
-    unsigned int immediate = in->immediate_size;
-    for (unsigned int i = in->length - immediate; i < in->length; i++) {
-        byte(emitter, bytes[i]);
+    immediate_of(emitter, in, bytes);
+}
+
+void emit_with_register(struct emitter *emitter, const struct x86_instruction *in,
+                        const uint8_t *bytes, unsigned int reg)
+{
+    if (has_room(emitter)) {
+        legacy_start(emitter, in, (reg & 8) != 0 ? REX_B : 0);
+        byte(emitter, 0xc0 | (in->modrm & 0x38u) | (reg & 7));
+        immediate_of(emitter, in, bytes);
     }
 }

@@ -122,4 +122,8 @@ void emit_escape_memory(struct emitter *emitter, unsigned int opcode, unsigned i
 void emit_with_memory(struct emitter *emitter, const struct x86_instruction *in,
                       const uint8_t *bytes, struct emit_memory memory);
 
+/* The same with a register in place of the memory operand; legacy encoding only, no LOCK. */
+void emit_with_register(struct emitter *emitter, const struct x86_instruction *in,
+                        const uint8_t *bytes, unsigned int reg);
+
 #endif

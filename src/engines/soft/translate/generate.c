@@ -39,19 +39,12 @@ static bool overwrites_flags(const struct unit_instruction *at)
            at->facts.flags_written == ALL_FLAGS;
 }
 
-static bool may_call_c(const struct unit_instruction *at)
-{
-    const unsigned int those = X86_INSTRUCTION_MEMORY | X86_INSTRUCTION_BRANCH;
-    return at->kind != UNIT_NATIVE || (at->in.decoded.flags & those) != 0 ||
-           (at->facts.writes >> X86_RSP & 1) != 0 || translate_may_call_c(&at->in.decoded);
-}
-
 /* Can something show flags that nobody wants, from an instruction on, before they are overwritten?
  */
 static bool may_show_flags(const struct unit *unit, unsigned int from)
 {
     for (unsigned int i = from; i < unit->count; i++) {
-        if (may_call_c(&unit->instruction[i])) {
+        if (!translate_is_quiet(&unit->instruction[i])) {
             return true;
         }
         if (overwrites_flags(&unit->instruction[i])) {
@@ -62,27 +55,78 @@ static bool may_show_flags(const struct unit *unit, unsigned int from)
 }
 
 /*
- * True if the flags, which nobody wants, can be told by generate->recipe until they are
- * overwritten: what it looks at stays in its registers that long.
+ * True if the flags of the instruction at `from`, which nobody wants from `here` on, can be told by
+ * the recipe until they are overwritten: what it looks at stays in its registers that long.
  */
+static bool recipe_lasts(const struct unit *unit, unsigned int from, unsigned int here,
+                         uint32_t needs)
+{
+    for (unsigned int i = from + 1; i < unit->count; i++) {
+        const struct unit_instruction *at = &unit->instruction[i];
+        if (i >= here && overwrites_flags(at)) {
+            return true;
+        }
+        if ((at->facts.writes & needs) != 0) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static bool looks_at_memory(const struct translate_recipe *recipe)
+{
+    return recipe->kind != RECIPE_LOGIC &&
+           (recipe->first == RECIPE_MEMORY || recipe->second == RECIPE_MEMORY);
+}
+
 static bool find_recipe(struct generate *generate)
 {
-    const struct unit *unit = generate->unit;
     uint32_t needs;
     if (generate->producer < 0) {
         return false;
     }
     unsigned int from = (unsigned int)generate->producer;
-    generate->recipe = translate_recipe_of(&unit->instruction[from], &needs);
-    bool known = generate->recipe.kind != RECIPE_NONE;
-    for (unsigned int i = from + 1; known && i < unit->count; i++) {
-        const struct unit_instruction *at = &unit->instruction[i];
-        if (i >= generate->index && overwrites_flags(at)) {
-            return true;
-        }
-        known = (at->facts.writes & needs) == 0;
+    generate->recipe = translate_recipe_of(&generate->unit->instruction[from], &needs);
+    if (generate->recipe.kind != RECIPE_NONE &&
+        (generate->operand_kept || !looks_at_memory(&generate->recipe)) &&
+        recipe_lasts(generate->unit, from, generate->index, needs)) {
+        return true;
     }
     generate->recipe.kind = RECIPE_NONE;
+    return false;
+}
+
+/* An access by itself, or a group's first: it makes a check, and that destroys EFLAGS. */
+static bool makes_check(const struct unit_instruction *at)
+{
+    if (translate_is_quiet(at)) {
+        return false;
+    }
+    for (unsigned int i = 0; i < UNIT_ACCESSES; i++) {
+        if (at->grouping[i].group != NO_GROUP && !at->grouping[i].leads) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool generate_should_keep_operand(const struct generate *generate)
+{
+    const struct unit *unit = generate->unit;
+    uint32_t needs;
+    struct translate_recipe recipe = translate_recipe_of(generate->at, &needs);
+    if (recipe.kind == RECIPE_NONE || !looks_at_memory(&recipe)) {
+        return false;
+    }
+    for (unsigned int i = generate->index + 1; i < unit->count; i++) {
+        const struct unit_instruction *at = &unit->instruction[i];
+        if (makes_check(at)) {
+            return translate_flags_before(at) == 0 && recipe_lasts(unit, generate->index, i, needs);
+        }
+        if (overwrites_flags(at)) {
+            return false;
+        }
+    }
     return false;
 }
 
@@ -121,6 +165,7 @@ void generate_note_flags(struct generate *generate)
         generate->native = true;
         generate->saved = false;
         generate->producer = (int)generate->index;
+        generate->operand_kept = false;
         generate->recipe.kind = RECIPE_NONE;
     }
 }

@@ -67,7 +67,8 @@ struct generate {
     const struct unit_instruction *at; /* the instruction being made */
     unsigned int index;                /* its place in the unit */
     bool native, saved;
-    int producer; /* the last instruction that made flags natively; -1: none of this block */
+    int producer;      /* the last instruction that made flags natively; -1: none of this block */
+    bool operand_kept; /* … and left its memory operand's value in translate.flags_operand */
     struct translate_recipe recipe; /* of flags that are neither native nor saved */
     bool cached[2];                 /* host R10, R11 hold the guest's */
     bool polled;                    /* attention has been looked at on the way here */
@@ -97,6 +98,11 @@ void generate_clobber_flags_by(struct generate *generate, uint16_t wanted, unsig
 void generate_clobber_flags_before(struct generate *generate);
 /* Makes EFLAGS hold the guest's flags; scratch: T0 or T1, whichever is free. */
 void generate_need_flags(struct generate *generate, unsigned int scratch);
+/*
+ * True if the current instruction, which has a memory operand, should leave its value in
+ * translate.flags_operand, so that its flags need not be saved.
+ */
+bool generate_should_keep_operand(const struct generate *generate);
 /* After the guest's instruction ran natively: sees to what it did to the flags. */
 void generate_note_flags(struct generate *generate);
 

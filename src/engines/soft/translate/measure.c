@@ -21,6 +21,9 @@ void translate_switch_tier(struct soft_cpu *cpu, enum translate_tier tier)
 
 void translate_measure_made(struct soft_cpu *cpu, uint64_t since)
 {
+    if (since == 0) {
+        return; /* nobody counts */
+    }
     uint64_t took = clock_now_ns() - since;
     cpu->statistics.translate_ns += took;
     cpu->translate.tier_since += took;

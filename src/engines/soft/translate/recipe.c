@@ -31,34 +31,54 @@ static uint32_t register_bit(unsigned int reg, unsigned int size, bool has_rex)
     return UINT32_C(1) << (high ? reg - 4 : reg);
 }
 
+/* The operands of the instructions that kind_of knows, first and second as these are meant. */
+static void take_operands(const struct x86_instruction *in, struct translate_recipe *recipe)
+{
+    bool has_modrm = (in->flags & X86_INSTRUCTION_MODRM) != 0;
+    uint8_t rm = (in->flags & X86_INSTRUCTION_MEMORY) != 0 ? RECIPE_MEMORY : in->rm;
+    if (in->operation == X86_OP_NEG) {
+        recipe->first = recipe->second = rm;
+    } else if (in->immediate_size != 0) { /* of the accumulator, where there is no ModRM */
+        recipe->first = has_modrm ? rm : X86_RAX;
+        recipe->second = RECIPE_IMMEDIATE;
+        recipe->immediate = (int32_t)in->immediate;
+    } else {
+        bool to_register = in->opcode < 0x40 && (in->opcode & 2) != 0;
+        recipe->first = to_register ? in->reg : rm;
+        recipe->second = to_register ? rm : in->reg;
+    }
+}
+
+static uint32_t needs_of(const struct translate_recipe *recipe)
+{
+    uint32_t needs = 0;
+    if (recipe->first < 16) {
+        needs |= register_bit(recipe->first, recipe->size, recipe->has_rex);
+    }
+    if (recipe->second < 16 && recipe->kind != RECIPE_LOGIC) {
+        needs |= register_bit(recipe->second, recipe->size, recipe->has_rex);
+    }
+    return needs;
+}
+
 struct translate_recipe translate_recipe_of(const struct unit_instruction *at, uint32_t *needs)
 {
     const struct x86_instruction *in = &at->in.decoded;
     struct translate_recipe recipe = {.kind = RECIPE_NONE};
     *needs = 0;
-    if (at->kind != UNIT_NATIVE || (in->flags & X86_INSTRUCTION_MEMORY) != 0) {
+    if (at->kind != UNIT_NATIVE) {
         return recipe;
     }
-    bool has_modrm = (in->flags & X86_INSTRUCTION_MODRM) != 0;
     recipe.size = in->operand_size;
     recipe.has_rex = (in->flags & X86_INSTRUCTION_REX) != 0;
-    if (in->operation == X86_OP_NEG) {
-        recipe.first = recipe.second = in->rm;
-    } else if (in->immediate_size != 0) { /* of the accumulator, where there is no ModRM */
-        recipe.first = has_modrm ? in->rm : X86_RAX;
-        recipe.second = RECIPE_IMMEDIATE;
-        recipe.immediate = (int32_t)in->immediate;
-    } else {
-        bool to_register = in->opcode < 0x40 && (in->opcode & 2) != 0;
-        recipe.first = to_register ? in->reg : in->rm;
-        recipe.second = to_register ? in->rm : in->reg;
-    }
+    take_operands(in, &recipe);
     recipe.kind = (uint8_t)kind_of(in, recipe.first == recipe.second);
+    bool compares = recipe.kind == RECIPE_CMP || recipe.kind == RECIPE_TEST;
+    if (recipe.first == RECIPE_MEMORY && !compares) {
+        recipe.kind = RECIPE_NONE; /* the result is in memory, which others may change */
+    }
     if (recipe.kind != RECIPE_NONE) {
-        *needs = register_bit(recipe.first, recipe.size, recipe.has_rex);
-        if (recipe.second != RECIPE_IMMEDIATE && recipe.kind != RECIPE_LOGIC) {
-            *needs |= register_bit(recipe.second, recipe.size, recipe.has_rex);
-        }
+        *needs = needs_of(&recipe);
     }
     return recipe;
 }
@@ -70,20 +90,30 @@ typedef uint64_t alu_function(uint16_t *arithmetic, uint64_t a, uint64_t b);
         soft_##name##8, soft_##name##16, soft_##name##32, soft_##name##64                          \
     }
 
+static uint64_t operand(const struct soft_cpu *cpu, const struct translate_recipe *recipe,
+                        unsigned int which)
+{
+    switch (which) {
+    case RECIPE_IMMEDIATE:
+        return (uint64_t)(int64_t)recipe->immediate;
+    case RECIPE_MEMORY:
+        return cpu->translate.flags_operand;
+    default:
+        return soft_get_register(cpu, which, recipe->size, recipe->has_rex);
+    }
+}
+
 void translate_recipe_apply(struct soft_cpu *cpu, const struct translate_recipe *recipe)
 {
     static alu_function *const add[] = SIZES(add);
     static alu_function *const sub[] = SIZES(sub);
     static alu_function *const and[] = SIZES(and);
-    unsigned int size = recipe->size;
     if (recipe->kind == RECIPE_NONE) {
         return;
     }
-    uint64_t first = soft_get_register(cpu, recipe->first, size, recipe->has_rex);
-    uint64_t second = recipe->second == RECIPE_IMMEDIATE
-                          ? (uint64_t)(int64_t)recipe->immediate
-                          : soft_get_register(cpu, recipe->second, size, recipe->has_rex);
-    unsigned int index = soft_size_index(size);
+    uint64_t first = operand(cpu, recipe, recipe->first);
+    uint64_t second = operand(cpu, recipe, recipe->second);
+    unsigned int index = soft_size_index(recipe->size);
     switch ((enum translate_recipe_kind)recipe->kind) {
     case RECIPE_NONE:
         break;

@@ -26,7 +26,9 @@ enum translate_recipe_kind {
     RECIPE_TEST
 };
 
-#define RECIPE_IMMEDIATE 0xff /* in place of the second register */
+/* In place of a register: */
+#define RECIPE_IMMEDIATE 0xff
+#define RECIPE_MEMORY    0xfe /* what was in memory; kept in the vCPU's state */
 
 struct translate_recipe {
     uint8_t kind;          /* enum translate_recipe_kind */
@@ -38,7 +40,8 @@ struct translate_recipe {
 
 /*
  * The recipe for the flags of an instruction, RECIPE_NONE if there is none; *needs: the registers
- * that it will look at.
+ * that it will look at. Where it says RECIPE_MEMORY, the instruction must leave the value of its
+ * memory operand in translate.flags_operand.
  */
 struct translate_recipe translate_recipe_of(const struct unit_instruction *at, uint32_t *needs);
 

@@ -317,7 +317,7 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
     }
     struct translate_block *block = find_translated(cpu, at.physical, mode);
     if (block == NULL && is_hot(translator, at.physical)) {
-        uint64_t begin = clock_now_ns();
+        uint64_t begin = cpu->vm->options.count ? clock_now_ns() : 0;
         block = make_block(cpu, at.physical, at.host, mode);
         translate_measure_made(cpu, begin);
         if (block != NULL) {

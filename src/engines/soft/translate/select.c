@@ -162,6 +162,23 @@ static void keep_flags(struct generate *generate, unsigned int scratch)
     }
 }
 
+/*
+ * The operand is loaded first, for the sake of the flags (translate_recipe_of). Where C runs the
+ * instruction instead, it does not keep the operand, and so must not come back into the block.
+ */
+static void emit_with_operand_kept(struct generate *generate, const struct unit_instruction *at,
+                                   struct emit_memory memory, unsigned int scratch)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    for (unsigned int i = 0; i < generate->pending_count; i++) {
+        generate->pending[i]->leaves = true;
+    }
+    emit_load(&generate->emitter, scratch, memory, in->memory_size);
+    emit_store(&generate->emitter, GS_FIELD(translate.flags_operand), scratch, 8);
+    emit_with_register(&generate->emitter, in, at->in.bytes, scratch);
+    generate->cached[scratch - T0] = false;
+}
+
 static void select_plain_memory(struct generate *generate)
 {
     const struct unit_instruction *at = generate->at;
@@ -176,11 +193,17 @@ static void select_plain_memory(struct generate *generate)
     if (names_register(in, scratch)) {
         generate_fill(generate, scratch);
     }
-    emit_with_memory(&generate->emitter, in, at->in.bytes, memory);
+    bool keep = !names_register(in, scratch) && generate_should_keep_operand(generate);
+    if (keep) {
+        emit_with_operand_kept(generate, at, memory, scratch);
+    } else {
+        emit_with_memory(&generate->emitter, in, at->in.bytes, memory);
+    }
     if ((at->facts.writes >> scratch & 1) != 0) {
         generate_spill(generate, scratch);
     }
     generate_note_flags(generate);
+    generate->operand_kept = keep;
     if (access.write) {
         generate_after_store(generate, memory, in->memory_size);
     }
@@ -372,13 +395,6 @@ bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
            row->test(cpu, unit, at);
 }
 
-bool translate_may_call_c(const struct x86_instruction *in)
-{
-    select_function *select = rows[in->operation].select;
-    return select == select_string || select == select_interrupt_flag || select == select_pushf ||
-           select == select_time_stamp || select == select_divide;
-}
-
 void translate_select(struct generate *generate)
 {
     rows[generate->at->in.decoded.operation].select(generate);
@@ -402,4 +418,18 @@ bool translate_writes_operand(const struct unit_instruction *at)
     default:
         return writes_rm(&at->in.decoded);
     }
+}
+
+bool translate_is_quiet(const struct unit_instruction *at)
+{
+    const struct row *row = &rows[at->in.decoded.operation];
+    if (at->kind != UNIT_NATIVE) {
+        return false;
+    }
+    if (row->select == select_plain || row->select == select_vector ||
+        row->select == select_vzero) {
+        return !is_memory(&at->in.decoded);
+    }
+    return row->select == select_lea || row->select == select_nop || row->select == select_jcc ||
+           row->select == select_jmp;
 }

@@ -15,15 +15,15 @@
 bool translate_can_select(const struct soft_cpu *cpu, const struct unit *unit,
                           const struct unit_instruction *at);
 
-/* True if that code may call C though there is no ModRM memory operand. */
-bool translate_may_call_c(const struct x86_instruction *in);
-
 /* Makes the host code of generate->at, which translate_can_select has taken. */
 void translate_select(struct generate *generate);
 
 /* For groups.c: does it reach its ModRM memory operand by generate_operand, and store there? */
 bool translate_has_operand_access(const struct unit_instruction *at);
 bool translate_writes_operand(const struct unit_instruction *at);
+
+/* True if its code neither looks at memory nor may call C, so that nobody sees flags there. */
+bool translate_is_quiet(const struct unit_instruction *at);
 
 /* What the rows of the table point at. */
 typedef bool select_test(const struct soft_cpu *cpu, const struct unit *unit,

@@ -36,6 +36,7 @@ struct translate_state {
     const uint8_t *resume;         /* where glue code goes on */
     uint64_t host_address;         /* what a resumed access finds in T0 */
     uint64_t temporary;            /* of one instruction */
+    uint64_t flags_operand;        /* RECIPE_MEMORY */
     uint64_t key[2];               /* of the two halves of the address space */
     uint32_t vectors_live;         /* the guest's YMM registers and MXCSR are in the host's */
     uint32_t vectors_reload;       /* they were, when C code was called */

@@ -17,7 +17,7 @@ struct translate_statistics {
     uint64_t blocks_translated;
     uint64_t guest_instructions_translated;
     uint64_t guest_bytes, host_bytes; /* of these blocks */
-    uint64_t translate_ns; /* always counted: reading the clock twice a block is little */
+    uint64_t translate_ns;            /* with count */
 
     /* --- the code cache --- */
     uint64_t blocks_dropped;  /* their guest code changed */
