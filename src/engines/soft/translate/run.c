@@ -55,6 +55,19 @@ static uint64_t host_features(void)
     return features;
 }
 
+/* GS belongs to nobody else in the process; each thread keeps its own. */
+static bool set_gs(const struct soft_cpu *cpu)
+{
+    static _Thread_local const struct soft_cpu *gs;
+    if (gs != cpu) {
+        if (syscall(SYS_arch_prctl, ARCH_SET_GS, cpu) != 0) {
+            return false;
+        }
+        gs = cpu;
+    }
+    return true;
+}
+
 int translate_create(struct soft_cpu *cpu, struct error *error)
 {
     struct translator *translator =
@@ -63,6 +76,11 @@ int translate_create(struct soft_cpu *cpu, struct error *error)
         return error_set(error, ENOMEM, "no memory for vCPU %u's translator", cpu->index);
     }
     const struct soft_options *options = &cpu->vm->options;
+    if (!set_gs(cpu)) { /* later ones are not checked */
+        int code = errno;
+        munmap(translator, sizeof(*translator));
+        return error_set_errno(error, code, "setting GS (a security policy may forbid it)");
+    }
     int status = translate_cache_create((size_t)options->code_cache / cpu->vm->vcpu_count,
                                         &translator->cache, error);
     if (status != 0) {
@@ -381,16 +399,6 @@ static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *lin
 }
 
 /* --- running --- */
-
-/* GS belongs to nobody else in the process; each thread keeps its own. */
-static void set_gs(const struct soft_cpu *cpu)
-{
-    static _Thread_local const struct soft_cpu *gs;
-    if (gs != cpu) {
-        syscall(SYS_arch_prctl, ARCH_SET_GS, cpu);
-        gs = cpu;
-    }
-}
 
 /* A branch to an address that can't be is a fault of the branch itself. */
 static void check_indirect(struct soft_cpu *cpu, const struct translate_site *site)
