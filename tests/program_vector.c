@@ -159,6 +159,9 @@ static void control(struct program_maker *maker)
     if (program_chance(maker, 25)) {
         value &= ~(masks & program_below(maker, 0x2000));
     }
+    if (program_chance(maker, 5)) {
+        value |= 1u << (16 + program_below(maker, 16)); /* reserved: #GP */
+    }
     program_encode(maker,
                    &(struct program_encoding){.opcode = 0xc7,
                                               .size = 4,

@@ -278,6 +278,17 @@ void emit_patch(uint8_t *end_of_branch, ptrdiff_t displacement, const uint8_t *t
     memcpy(end_of_branch - 4, &value, sizeof(value));
 }
 
+void emit_mxcsr(struct emitter *emitter, bool store, struct emit_memory memory)
+{
+    unsigned int extension = store ? 3 : 2;
+    if (has_room(emitter)) {
+        prefixes(emitter, extension, emit_extension_bits(memory), memory.gs, 4);
+        byte(emitter, 0x0f);
+        byte(emitter, 0xae);
+        modrm_memory(emitter, extension, memory);
+    }
+}
+
 void emit_escape_memory(struct emitter *emitter, unsigned int opcode, unsigned int extension,
                         struct emit_memory memory)
 {

@@ -111,6 +111,9 @@ void emit_patch_here(struct emitter *emitter, uint8_t *end_of_branch);
 unsigned int emit_extension_bits(struct emit_memory memory);
 void emit_modrm_memory(struct emitter *emitter, unsigned int reg, struct emit_memory memory);
 
+/* LDMXCSR, or STMXCSR if store. */
+void emit_mxcsr(struct emitter *emitter, bool store, struct emit_memory memory);
+
 /* The x87 instruction of an opcode from D8 to DF and ModRM.reg with a memory operand. */
 void emit_escape_memory(struct emitter *emitter, unsigned int opcode, unsigned int extension,
                         struct emit_memory memory);

@@ -51,21 +51,14 @@ static void move_vectors(struct emitter *emitter, bool store, unsigned int base)
     }
 }
 
-/* LDMXCSR (2) or STMXCSR (3) [base + offset] */
-static void move_mxcsr(struct emitter *emitter, unsigned int extension, unsigned int base,
-                       size_t offset)
-{
-    EMIT(emitter, (uint8_t)(0x40 | (base >> 3)), 0x0f, 0xae,
-         (uint8_t)(0x80 | extension << 3 | (base & 7)), (uint8_t)offset, (uint8_t)(offset >> 8),
-         (uint8_t)(offset >> 16), (uint8_t)(offset >> 24));
-}
+#define FPU_FIELD(base, field) emit_at((base), (int32_t)offsetof(struct soft_fpu, field))
 
 static void load_vectors(struct emitter *emitter, unsigned int base)
 {
     emit_load(emitter, base, GS_FIELD(fpu), 8);
     move_vectors(emitter, false, base);
-    move_mxcsr(emitter, 3, base, offsetof(struct soft_fpu, host_mxcsr));
-    move_mxcsr(emitter, 2, base, offsetof(struct soft_fpu, mxcsr));
+    emit_mxcsr(emitter, true, FPU_FIELD(base, host_mxcsr));
+    emit_mxcsr(emitter, false, FPU_FIELD(base, mxcsr));
     emit_store_immediate(emitter, GS_FIELD(translate.vectors_live), 1, 4);
 }
 
@@ -88,8 +81,8 @@ static void put_vectors_away(struct emitter *emitter, bool for_reload)
     uint8_t *branch = skip_if_equal(emitter);
     emit_load(emitter, X86_RAX, GS_FIELD(fpu), 8);
     move_vectors(emitter, true, X86_RAX);
-    move_mxcsr(emitter, 3, X86_RAX, offsetof(struct soft_fpu, mxcsr));
-    move_mxcsr(emitter, 2, X86_RAX, offsetof(struct soft_fpu, host_mxcsr));
+    emit_mxcsr(emitter, true, FPU_FIELD(X86_RAX, mxcsr));
+    emit_mxcsr(emitter, false, FPU_FIELD(X86_RAX, host_mxcsr));
     EMIT(emitter, 0xc5, 0xf8, 0x77); /* VZEROUPPER */
     emit_store_immediate(emitter, GS_FIELD(translate.vectors_live), 0, 4);
     if (for_reload) {

@@ -29,8 +29,6 @@
 #define CHURN_DROPS_MAX   12
 #define CHURN_EPOCH_SHIFT 28 /* some tenth of a second */
 
-#define MXCSR_MASKS 0x1f80u
-
 /* --- creation --- */
 
 static uint64_t host_features(void)

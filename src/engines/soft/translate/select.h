@@ -61,7 +61,7 @@ select_function select_lea, select_nop, select_divide;
 
 /* select_vector.c */
 select_test select_vector_test, select_vzero_test;
-select_function select_vector, select_vzero;
+select_function select_vector, select_vzero, select_ldmxcsr, select_stmxcsr;
 /* The rest of select_vector, once the registers are there. */
 select_function select_vector_operands;
 

@@ -5,6 +5,7 @@
  * there for the rest of its block: whatever calls C puts them away and takes them back. Only where
  * the instruction can raise nothing (TRANSLATE_VECTORS): every exception in MXCSR is masked.
  */
+#include "engines/soft/fpu.h"
 #include "engines/soft/translate/emit_vector.h"
 #include "engines/soft/translate/select.h"
 
@@ -111,4 +112,41 @@ void select_vzero(struct generate *generate)
     const struct x86_instruction *in = &generate->at->in.decoded;
     need_vectors(generate);
     EMIT(&generate->emitter, 0xc5, in->vector_length == 32 ? 0xfc : 0xf8, 0x77);
+}
+
+/* --- MXCSR --- */
+
+/*
+ * A value that unmasks an exception, or sets a bit that must be 0 (#GP), is for the interpreter.
+ * What was tested is what is loaded: memory may have another value by then.
+ */
+void select_ldmxcsr(struct generate *generate)
+{
+    struct emitter *emitter = &generate->emitter;
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    struct access access = {.size = in->memory_size};
+    uint32_t reserved = ~generate->cpu->fpu->mxcsr_mask;
+    need_vectors(generate);
+    generate_clobber_flags_before(generate);
+    struct emit_memory operand = generate_operand(generate, in, &access);
+    unsigned int value = generate_free_scratch(operand);
+    generate_scratch(generate);
+    emit_load(emitter, value, operand, 4);
+    emit_store(emitter, GS_FIELD(translate.temporary), value, 4);
+    emit_alu_immediate(emitter, EMIT_AND, value, (int32_t)(reserved | MXCSR_MASKS), 4);
+    emit_alu_immediate(emitter, EMIT_CMP, value, MXCSR_MASKS, 4);
+    struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
+    stub->target = generate->translator->glue.single;
+    stub->site = generate_site(generate);
+    emit_mxcsr(emitter, false, GS_FIELD(translate.temporary));
+}
+
+void select_stmxcsr(struct generate *generate)
+{
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    struct access access = {.size = in->memory_size, .write = true};
+    need_vectors(generate);
+    struct emit_memory operand = generate_operand(generate, in, &access);
+    emit_mxcsr(&generate->emitter, true, operand);
+    generate_after_store(generate, operand, in->memory_size);
 }

@@ -24,6 +24,8 @@
 
 #define UNIT_MAX 64 /* instructions of a block */
 
+#define MXCSR_MASKS 0x1f80u /* all exceptions masked */
+
 /* Bits of a translated block's mode beyond struct soft_cpu's. */
 #define TRANSLATE_VECTORS 0x100u /* SSE and AVX can be used and raise nothing */
 #define TRANSLATE_X87     0x200u /* x87 likewise */
