@@ -53,6 +53,9 @@ static void emit_address_into(struct generate *generate, unsigned int reg,
                               const struct address *address)
 {
     struct emitter *emitter = &generate->emitter;
+    if (address->found) {
+        return;
+    }
     if (address->base == X86_REGISTER_RIP) {
         emit_load(emitter, reg, GS_REGISTER(SOFT_GPR_CODE), 8);
         emit_load_effective(emitter, reg, emit_at(reg, address->displacement), 8);
@@ -265,6 +268,13 @@ void generate_pointer(struct generate *generate, unsigned int reg, const struct 
 {
     struct address address = {
         .base = reg, .index = X86_REGISTER_NONE, .size = 8, .segment = X86_DS};
+    emit_check(generate, &address, access);
+}
+
+void generate_found_address(struct generate *generate, unsigned int segment,
+                            const struct access *access)
+{
+    struct address address = {.segment = segment, .found = true};
     emit_check(generate, &address, access);
 }
 

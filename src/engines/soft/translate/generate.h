@@ -40,6 +40,7 @@ struct address {
     int32_t displacement;
     unsigned int size;    /* bytes that it is cut to */
     unsigned int segment; /* only FS and GS have a base */
+    bool found;           /* it is in T0 already, and is not told by the other fields */
 };
 
 struct stub {
@@ -151,6 +152,9 @@ struct emit_memory generate_stack(struct generate *generate, unsigned int base,
                                   int32_t displacement, const struct access *access);
 /* The same for [reg] with a 64-bit address, for DS, ES or SS; T0 is the host's address. */
 void generate_pointer(struct generate *generate, unsigned int reg, const struct access *access);
+/* The same for the offset in T0; access->alone must be set. */
+void generate_found_address(struct generate *generate, unsigned int segment,
+                            const struct access *access);
 /* T0 or T1, whichever the operand does not go by. */
 unsigned int generate_free_scratch(struct emit_memory memory);
 

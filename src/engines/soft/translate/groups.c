@@ -201,24 +201,36 @@ static void forget_written(struct analysis *analysis, const struct unit_instruct
     }
 }
 
+static bool pops_rsp(const struct x86_instruction *in)
+{
+    unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
+    return (in->flags & X86_INSTRUCTION_MEMORY) == 0 && reg == X86_RSP;
+}
+
 /* Stack instructions: their access, and what becomes of RSP. False: it is none of them. */
 static bool take_stack(struct analysis *analysis, const struct unit_instruction *at,
                        unsigned int place)
 {
     int32_t width = (analysis->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 8 : 4;
     struct value rsp = analysis->values[X86_RSP];
+    bool is_memory = (at->in.decoded.flags & X86_INSTRUCTION_MEMORY) != 0;
     switch ((enum x86_operation)at->in.decoded.operation) {
     case X86_OP_PUSH:
     case X86_OP_PUSHF:
     case X86_OP_CALL:
     case X86_OP_CALL_INDIRECT:
-        note_stack(analysis, place, X86_RSP, -width, true);
+        /* A pushed memory operand comes first: where that is the interpreter's, no group is led. */
+        if (at->in.decoded.operation != X86_OP_PUSH || !is_memory) {
+            note_stack(analysis, place, X86_RSP, -width, true);
+        }
         set(analysis, X86_RSP, rsp, -width);
         return true;
     case X86_OP_POP:
         note_stack(analysis, place, X86_RSP, 0, false);
         forget_written(analysis, at);
-        set(analysis, X86_RSP, rsp, width);
+        if (!pops_rsp(&at->in.decoded)) {
+            set(analysis, X86_RSP, rsp, width);
+        }
         return true;
     case X86_OP_RET:
         note_stack(analysis, place, X86_RSP, 0, false);

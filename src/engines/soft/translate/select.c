@@ -113,14 +113,9 @@ bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
     if (!is_memory(in)) {
         return (in->flags & X86_INSTRUCTION_LOCK) == 0;
     }
-    if ((in->operation == X86_OP_BT || in->operation == X86_OP_BTS || in->operation == X86_OP_BTR ||
-         in->operation == X86_OP_BTC) &&
-        in->immediate_size == 0) {
-        return false; /* the register holds part of the address */
-    }
     bool both = names_register(in, T0) && names_register(in, T1);
-    return select_address_is_simple(unit, in) && !has_high_byte(in) && !both &&
-           in->memory_size != 0 && in->memory_size <= 32;
+    return select_address_is_simple(unit, in) && !both && in->memory_size != 0 &&
+           in->memory_size <= 32;
 }
 
 /* INC and DEC by their short opcodes, which are REX prefixes on the host. */
@@ -179,12 +174,24 @@ static void emit_with_operand_kept(struct generate *generate, const struct unit_
     generate->cached[scratch - T0] = false;
 }
 
+/* RSI holds the address meanwhile: it needs no REX. */
+static void emit_with_high_byte(struct generate *generate, struct emit_memory memory)
+{
+    struct emitter *emitter = &generate->emitter;
+    const struct unit_instruction *at = generate->at;
+    emit_store(emitter, GS_FIELD(translate.temporary), X86_RSI, 8);
+    emit_load_effective(emitter, X86_RSI, memory, 8);
+    emit_with_memory(emitter, &at->in.decoded, at->in.bytes, emit_at(X86_RSI, 0));
+    emit_load(emitter, X86_RSI, GS_FIELD(translate.temporary), 8);
+}
+
 static void select_plain_memory(struct generate *generate)
 {
     const struct unit_instruction *at = generate->at;
     const struct x86_instruction *in = &at->in.decoded;
     struct access access = {.size = in->memory_size,
                             .write = writes_rm(in),
+                            .aligned = in->operation == X86_OP_CMPXCHG16B,
                             .keep = (names_register(in, T0) ? ACCESS_KEEPS_R10 : 0) |
                                     (names_register(in, T1) ? ACCESS_KEEPS_R11 : 0)};
     struct emit_memory memory = generate_operand(generate, in, &access);
@@ -193,9 +200,12 @@ static void select_plain_memory(struct generate *generate)
     if (names_register(in, scratch)) {
         generate_fill(generate, scratch);
     }
-    bool keep = !names_register(in, scratch) && generate_should_keep_operand(generate);
+    bool high = has_high_byte(in);
+    bool keep = !high && !names_register(in, scratch) && generate_should_keep_operand(generate);
     if (keep) {
         emit_with_operand_kept(generate, at, memory, scratch);
+    } else if (high) {
+        emit_with_high_byte(generate, memory);
     } else {
         emit_with_memory(&generate->emitter, in, at->in.bytes, memory);
     }
@@ -284,15 +294,17 @@ static const struct row rows[X86_OP_COUNT] = {
     [X86_OP_XCHG] = PLAIN,
     [X86_OP_XADD] = PLAIN,
     [X86_OP_CMPXCHG] = PLAIN,
+    [X86_OP_CMPXCHG8B] = PLAIN,
+    [X86_OP_CMPXCHG16B] = PLAIN,
     [X86_OP_BSWAP] = PLAIN,
     [X86_OP_CMOVCC] = PLAIN,
     [X86_OP_SETCC] = PLAIN,
     [X86_OP_CBW] = PLAIN,
     [X86_OP_CWD] = PLAIN,
-    [X86_OP_BT] = PLAIN,
-    [X86_OP_BTS] = PLAIN,
-    [X86_OP_BTR] = PLAIN,
-    [X86_OP_BTC] = PLAIN,
+    [X86_OP_BT] = {select_bit_test, select_bit, true},
+    [X86_OP_BTS] = {select_bit_test, select_bit, true},
+    [X86_OP_BTR] = {select_bit_test, select_bit, true},
+    [X86_OP_BTC] = {select_bit_test, select_bit, true},
     [X86_OP_BSF] = PLAIN,
     [X86_OP_BSR] = PLAIN,
     [X86_OP_TZCNT] = PLAIN,
@@ -404,7 +416,8 @@ void translate_select(struct generate *generate)
 
 bool translate_has_operand_access(const struct unit_instruction *at)
 {
-    return rows[at->in.decoded.operation].by_operand && is_memory(&at->in.decoded);
+    return rows[at->in.decoded.operation].by_operand && is_memory(&at->in.decoded) &&
+           !select_is_bit_string(&at->in.decoded);
 }
 
 bool translate_writes_operand(const struct unit_instruction *at)

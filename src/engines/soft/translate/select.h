@@ -56,8 +56,10 @@ select_function select_interrupt_flag, select_direction_flag, select_access_chec
     select_pushf, select_time_stamp, select_from_segment, select_pause;
 
 /* select_special.c */
-select_test select_any_test, select_lea_test, select_divide_test;
-select_function select_lea, select_nop, select_divide;
+select_test select_any_test, select_lea_test, select_divide_test, select_bit_test;
+select_function select_lea, select_nop, select_divide, select_bit;
+/* BT, BTS, BTR or BTC with a register that holds part of the address? */
+bool select_is_bit_string(const struct x86_instruction *in);
 
 /* select_vector.c */
 select_test select_vector_test, select_vzero_test;

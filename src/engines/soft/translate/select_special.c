@@ -1,5 +1,5 @@
 /*
- * LEA, NOP, division: what is neither plain nor a branch.
+ * LEA, NOP, division, strings of bits: what is neither plain nor a branch.
  */
 #include "engines/soft/translate/select.h"
 
@@ -96,4 +96,89 @@ void select_divide(struct generate *generate)
     }
     generate_scratch(generate);
     generate_note_flags(generate);
+}
+
+/* --- bits by a register's number --- */
+
+bool select_is_bit_string(const struct x86_instruction *in)
+{
+    bool is_bit = in->operation == X86_OP_BT || in->operation == X86_OP_BTS ||
+                  in->operation == X86_OP_BTR || in->operation == X86_OP_BTC;
+    return is_bit && in->immediate_size == 0 && (in->flags & X86_INSTRUCTION_MEMORY) != 0;
+}
+
+bool select_bit_test(const struct soft_cpu *cpu, const struct unit *unit,
+                     const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    if (!select_is_bit_string(in)) {
+        return select_plain_test(cpu, unit, at);
+    }
+    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 && in->address_size == 8;
+}
+
+static void load_bit_number(struct generate *generate, unsigned int reg)
+{
+    if (reg == T0 || reg == T1) {
+        emit_load(&generate->emitter, T1, GS_REGISTER(reg), 8);
+    } else {
+        emit_move(&generate->emitter, T1, reg);
+    }
+}
+
+/* T0 = the address of the operand that the bit lies in: signed, by whole operands from the first.
+ */
+static void address_of_bit(struct generate *generate, const struct x86_instruction *in)
+{
+    struct emitter *emitter = &generate->emitter;
+    unsigned int scale = in->operand_size == 8 ? 3 : in->operand_size >> 1;
+    generate_effective_address(generate, in);
+    load_bit_number(generate, in->reg);
+    if (in->operand_size == 2) {
+        EMIT(emitter, 0x4d, 0x0f, 0xbf, 0xdb); /* MOVSX R11, R11W */
+    } else if (in->operand_size == 4) {
+        EMIT(emitter, 0x4d, 0x63, 0xdb); /* MOVSXD R11, R11D */
+    }
+    EMIT(emitter, 0x49, 0xc1, 0xfb, (uint8_t)(3 + scale)); /* SAR R11, 3 + scale */
+    struct emit_memory sum = {.base = T0, .index = T1, .scale = (uint8_t)scale};
+    emit_load_effective(emitter, T0, sum, 8);
+}
+
+/* [LOCK] op [R10], R11 */
+static void emit_bit(struct generate *generate, const struct x86_instruction *in)
+{
+    struct emitter *emitter = &generate->emitter;
+    if ((in->flags & X86_INSTRUCTION_LOCK) != 0) {
+        EMIT(emitter, 0xf0);
+    }
+    if (in->operand_size == 2) {
+        EMIT(emitter, 0x66);
+    }
+    EMIT(emitter, in->operand_size == 8 ? 0x4d : 0x45, 0x0f, in->opcode, 0x1a);
+}
+
+void select_bit(struct generate *generate)
+{
+    struct emitter *emitter = &generate->emitter;
+    const struct x86_instruction *in = &generate->at->in.decoded;
+    if (!select_is_bit_string(in)) {
+        select_plain(generate);
+        return;
+    }
+    struct access access = {
+        .size = in->operand_size, .write = in->operation != X86_OP_BT, .alone = true};
+    generate_clobber_flags_before(generate);
+    address_of_bit(generate, in);
+    generate_found_address(generate, in->segment, &access);
+    load_bit_number(generate, in->reg);
+    emit_alu_immediate(emitter, EMIT_AND, T1, (int32_t)(8u * in->operand_size - 1), 4);
+    emit_store(emitter, GS_FIELD(translate.temporary), T1, 8);
+    generate_need_flags(generate, T1);
+    emit_load(emitter, T1, GS_FIELD(translate.temporary), 8);
+    emit_bit(generate, in);
+    generate_scratch(generate);
+    generate_note_flags(generate);
+    if (access.write) {
+        generate_after_store(generate, emit_at(T0, 0), in->operand_size);
+    }
 }

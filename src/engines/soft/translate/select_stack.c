@@ -81,11 +81,10 @@ bool select_pop_test(const struct soft_cpu *cpu, const struct unit *unit,
                      const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
     if (in->operand_size != width_of(unit)) {
         return false;
     }
-    return is_memory(in) ? select_plain_test(cpu, unit, at) : reg != X86_RSP;
+    return !is_memory(in) || select_plain_test(cpu, unit, at);
 }
 
 /* "POP—Pop a Value From the Stack": an address that uses rSP finds it incremented already. */
@@ -123,8 +122,10 @@ void select_pop(struct generate *generate)
         return;
     }
     emit_load(emitter, reg, memory, width);
-    generate_spill(generate, reg);
-    move_rsp(generate, (int32_t)width);
+    if (reg != X86_RSP) {
+        generate_spill(generate, reg);
+        move_rsp(generate, (int32_t)width);
+    }
 }
 
 bool select_leave_test(const struct soft_cpu *cpu, const struct unit *unit,
