@@ -7,11 +7,13 @@
 
 #include "engines/soft/code_memory.h"
 
-#define REGIONS     8u
-#define BUCKET_BITS 15
-#define PAGE_BITS   11
-#define FIXED_BYTES 8192u
-#define PAGE_SIZE   UINT64_C(4096)
+#define REGIONS          8u
+#define BUCKET_BITS      17
+#define PAGE_BUCKET_BITS 7 /* of these within a page */
+#define PAGE_BITS        11
+#define FIXED_BYTES      8192u
+#define PAGE_SIZE        UINT64_C(4096)
+#define LINE_SIZE        UINT64_C(64) /* of the host's cache */
 
 struct region {
     uint8_t *code; /* in the writable mapping */
@@ -64,6 +66,7 @@ int translate_cache_create(size_t bytes, struct translate_cache **out, struct er
         munmap(cache, sizeof(*cache));
         return error_set(error, ENOMEM, "no memory to describe translated code");
     }
+    madvise(data, REGIONS * cache->data_size, MADV_HUGEPAGE); /* if the host knows how */
     cache->data = data;
     uint8_t *writable = code_memory_writable(cache->memory);
     cache->displacement = code_memory_executable(cache->memory) - writable;
@@ -113,7 +116,7 @@ void translate_cache_end_fixed(struct translate_cache *cache, const struct emitt
 struct emitter translate_cache_begin(struct translate_cache *cache)
 {
     struct region *region = &cache->regions[cache->filling];
-    region->data_used = region->data_committed;
+    region->data_used = (region->data_committed + LINE_SIZE - 1) & ~(LINE_SIZE - 1);
     return (struct emitter){.at = region->code + region->code_used,
                             .end = region->code + cache->code_size,
                             .displacement = cache->displacement};
@@ -132,9 +135,13 @@ void *translate_cache_take(struct translate_cache *cache, size_t bytes)
     return at;
 }
 
+/* The blocks of a page have their buckets side by side: who looks for one looks for others, too. */
 static struct translate_block **bucket_of(struct translate_cache *cache, uint64_t physical)
 {
-    return &cache->buckets[physical * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BUCKET_BITS)];
+    uint64_t page = physical / PAGE_SIZE * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t within = physical % PAGE_SIZE >> (12 - PAGE_BUCKET_BITS);
+    return &cache->buckets[page >> (64 - BUCKET_BITS + PAGE_BUCKET_BITS) << PAGE_BUCKET_BITS |
+                           within];
 }
 
 static unsigned int page_hash(uint64_t page)

@@ -63,19 +63,21 @@ struct translate_site {
 };
 
 struct translate_block {
-    struct translate_block *hash_next, *page_next, *second_next, *region_next;
+    /* what looking for it and entering it needs, in one line of the host's cache */
+    struct translate_block *hash_next;
     uint64_t physical;
+    const uint8_t *code, *entry_saved; /* entries for native and for saved flags */
     uint64_t second; /* if it crosses: the page, address >> 12, that its last bytes are in */
-    bool crosses;    /* one instruction, which begins at the end of a page: see translator.h */
+    struct translate_link *incoming;
     uint16_t mode;
+    bool crosses; /* one instruction, which begins at the end of a page: see translator.h */
+    bool dropped;
     uint16_t guest_length; /* bytes */
     uint16_t count;        /* instructions */
-    bool dropped;
-    const uint8_t *code, *entry_saved; /* entries for native and for saved flags */
     uint32_t code_length;
-    struct translate_link *incoming;
-    struct translate_link *links; /* its own exits */
     unsigned int link_count;
+    struct translate_link *links; /* its own exits */
+    struct translate_block *page_next, *second_next, *region_next;
 };
 
 int translate_cache_create(size_t bytes, struct translate_cache **out, struct error *error);
