@@ -191,7 +191,9 @@ static struct emit_memory group_memory(struct generate *generate, enum unit_acce
                   (!access->write || !generate->translator->smp || which == UNIT_STACK ||
                    outlives(generate, address));
     if (simple) {
-        emit_load(emitter, first, slot_of(slot), 8);
+        if (!generate->at->grouping[which].leads || first != T0) { /* else it is there */
+            emit_load(emitter, first, slot_of(slot), 8);
+        }
         generate->cached[first - T0] = false;
         return (struct emit_memory){.base = (uint8_t)address->base,
                                     .index = (uint8_t)first,
