@@ -133,9 +133,22 @@ GUEST(vex_needs_none, "mov $" DATA_TEXT ", %esi\n"
                       "vpaddb 4(%rsi), %xmm1, %xmm1\n"
                       "hlt\n");
 
+/* What is known of the first two addresses does not hold for the third. */
+GUEST(aligned_group, "mov $" DATA_TEXT ", %esi\n"
+                     "movaps (%rsi), %xmm1\n"
+                     "paddb 16(%rsi), %xmm1\n"
+                     "movaps %xmm1, 24(%rsi)\n"
+                     "hlt\n");
+
 static void test_alignment(void)
 {
     struct soft_guest guest;
+    if (open_guest(&guest, guest_aligned_group, GUEST_LENGTH(aligned_group))) {
+        CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
+        CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_GP);
+        CHECK_VECTOR(&guest, 1, filled(4), filled(6), 0, 0);
+        soft_guest_close(&guest);
+    }
     if (open_guest(&guest, guest_misaligned, GUEST_LENGTH(misaligned))) {
         CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
         CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_GP);

@@ -236,12 +236,27 @@ static void emit_alignment_check(struct generate *generate, const struct address
     stub->site = generate_site(generate);
 }
 
+/* Does it follow from what was found out about another address of its group? */
+static bool is_known_aligned(const struct generate *generate, struct unit_grouping grouping,
+                             unsigned int size)
+{
+    if (grouping.group == NO_GROUP) {
+        return false;
+    }
+    struct aligned_place place = generate->aligned[grouping.group];
+    return place.size >= size && ((place.low ^ grouping.low) & (size - 1)) == 0;
+}
+
 static struct emit_memory make_access(struct generate *generate, enum unit_access which,
                                       const struct address *address, const struct access *access)
 {
     struct unit_grouping grouping = generate->at->grouping[which];
-    if (access->aligned) {
+    if (access->aligned && !is_known_aligned(generate, grouping, access->size)) {
         emit_alignment_check(generate, address, access->size);
+        if (grouping.group != NO_GROUP) {
+            generate->aligned[grouping.group] =
+                (struct aligned_place){.size = (uint8_t)access->size, .low = grouping.low};
+        }
     }
     if (grouping.group == NO_GROUP) {
         return checked_access(generate, address, access);

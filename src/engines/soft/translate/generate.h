@@ -60,6 +60,11 @@ struct stub {
 #define STUBS_MAX         320
 #define SITES_PENDING_MAX 8
 
+/* An address of a group that has been found to be a multiple of size; 0: none. */
+struct aligned_place {
+    uint8_t size, low; /* low: see struct unit_grouping */
+};
+
 struct generate {
     struct soft_cpu *cpu;
     struct translator *translator;
@@ -73,12 +78,13 @@ struct generate {
     struct translate_recipe recipe; /* of flags that are neither native nor saved */
     bool cached[2];                 /* host R10, R11 hold the guest's */
     bool polled;                    /* attention has been looked at on the way here */
-    bool vectors;                   /* the guest's vector registers are known to be loaded */
-    bool x87;                       /* the x87 state is known to be in the host's registers */
-    bool failed;                    /* out of room somewhere */
-    bool upper;                     /* the code runs in the upper half of the address space */
-    bool counts;                    /* counters are wanted: count.c */
-    unsigned int counted;           /* instructions that are in cpu->instructions already */
+    struct aligned_place aligned[TRANSLATE_GROUPS]; /* by group */
+    bool vectors;         /* the guest's vector registers are known to be loaded */
+    bool x87;             /* the x87 state is known to be in the host's registers */
+    bool failed;          /* out of room somewhere */
+    bool upper;           /* the code runs in the upper half of the address space */
+    bool counts;          /* counters are wanted: count.c */
+    unsigned int counted; /* instructions that are in cpu->instructions already */
     struct translate_block *block;
     struct translate_link *links;
     unsigned int link_count, links_max;

@@ -34,6 +34,7 @@ struct analysis {
     struct candidate candidates[CANDIDATES_MAX];
     unsigned int count;
     uint8_t owner[UNIT_MAX][UNIT_ACCESSES]; /* the candidate that an access belongs to */
+    uint8_t low[UNIT_MAX][UNIT_ACCESSES];   /* see struct unit_grouping */
 };
 
 _Static_assert(CANDIDATES_MAX < NOBODY, "candidates are numbered by bytes");
@@ -83,6 +84,7 @@ static void note(struct analysis *analysis, struct candidate *one, unsigned int 
                  enum unit_access access)
 {
     struct candidate *candidate = find(analysis, one);
+    analysis->low[place][access] = (uint8_t)one->from;
     if (candidate == NULL || !join(candidate, one)) {
         one->leader_at = one->from;
         one->committed = true;
@@ -306,6 +308,7 @@ static void publish(const struct analysis *analysis, struct unit *unit)
             if (slot != NO_GROUP) {
                 grouping->leads = !led[slot];
                 led[slot] = true;
+                grouping->low = analysis->low[i][access];
             }
         }
     }
