@@ -98,6 +98,11 @@ void generate_linear_again(struct generate *generate, const struct address *addr
     emit_linear(generate, address);
 }
 
+static bool has_rorx(const struct generate *generate)
+{
+    return (generate->translator->host_features >> X86_FEATURE_BMI2 & 1) != 0;
+}
+
 /* T0 becomes the address's offset within its page; T1 points at the page's entry. EFLAGS go. */
 static struct stub *emit_look_up(struct generate *generate, const struct address *address,
                                  unsigned int size, bool write)
@@ -109,8 +114,12 @@ static struct stub *emit_look_up(struct generate *generate, const struct address
                    "the index is made of linear address bits 12 to 23, 32 bytes an entry");
     generate_count_access(generate);
     emit_linear(generate, address);
-    emit_move(emitter, T1, T0);
-    emit_shift(emitter, true, T1, 7, 8);
+    if (has_rorx(generate)) {
+        emit_rotate(emitter, T1, T0, 7); /* what goes around is cut off */
+    } else {
+        emit_move(emitter, T1, T0);
+        emit_shift(emitter, true, T1, 7, 8);
+    }
     emit_alu_immediate(emitter, EMIT_AND, T1, (SOFT_TLB_ENTRIES - 1) << 5, 4);
     emit_alu_memory(emitter, EMIT_ADD, T1, GS_FIELD(tlb));
     emit_alu_memory(emitter, EMIT_SUB, T0, emit_at(T1, tag));

@@ -240,6 +240,18 @@ void emit_shift(struct emitter *emitter, bool right, unsigned int reg, unsigned 
     }
 }
 
+void emit_rotate(struct emitter *emitter, unsigned int to, unsigned int from, unsigned int count)
+{
+    if (has_room(emitter)) {
+        byte(emitter, 0xc4);
+        byte(emitter, 0x43 | ((to & 8) != 0 ? 0 : 0x80u) | ((from & 8) != 0 ? 0 : 0x20u));
+        byte(emitter, 0xfb); /* W, no vvvv, F2 */
+        byte(emitter, 0xf0);
+        byte(emitter, 0xc0 | (to & 7) << 3 | (from & 7));
+        byte(emitter, count);
+    }
+}
+
 /* --- branches --- */
 
 static uint32_t distance(const uint8_t *end_of_branch, ptrdiff_t displacement,

@@ -94,6 +94,8 @@ void emit_alu_memory_immediate(struct emitter *emitter, enum emit_alu alu,
                                struct emit_memory memory, int8_t value, unsigned int size);
 void emit_shift(struct emitter *emitter, bool right, unsigned int reg, unsigned int count,
                 unsigned int size);
+/* RORX (BMI2): to = from rotated right by count, 64 bits, no flags changed. */
+void emit_rotate(struct emitter *emitter, unsigned int to, unsigned int from, unsigned int count);
 
 /*
  * Branches. The distance stands in the last four bytes of what is emitted; emit_patch sets it

@@ -82,6 +82,8 @@ static void load_target(struct generate *generate)
         emit_load(&generate->emitter, T0, memory, width);
     } else if (in->rm == T0 || in->rm == T1) {
         emit_load(&generate->emitter, T0, GS_REGISTER(in->rm), width);
+    } else if (width == 8) {
+        emit_move(&generate->emitter, T0, in->rm);
     } else {
         emit_load_effective(&generate->emitter, T0, emit_at(in->rm, 0), width);
     }
