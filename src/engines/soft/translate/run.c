@@ -223,6 +223,20 @@ static struct translate_jump *jump_of(struct soft_cpu *cpu, uint64_t rip)
     return &cpu->translate.jumps[hash & ((1u << TRANSLATE_JUMP_BITS) - 1)];
 }
 
+static void next_region(struct soft_cpu *cpu)
+{
+    struct translator *translator = cpu->translate.translator;
+    const struct translate_cache_statistics *statistics =
+        translate_cache_statistics(translator->cache);
+    uint64_t before = statistics->regions_evicted;
+    translate_cache_next_region(translator->cache);
+    renew_key(cpu, 0);
+    renew_key(cpu, 1);
+    if (statistics->regions_evicted != before && translator->translate_after != 0) {
+        translate_pressure_evicted(&translator->pressure, soft_host_tsc());
+    }
+}
+
 static struct translate_block *make_block(struct soft_cpu *cpu, uint64_t physical,
                                           const uint8_t *host, uint16_t mode)
 {
@@ -235,9 +249,7 @@ static struct translate_block *make_block(struct soft_cpu *cpu, uint64_t physica
         }
         block = translate_generate(cpu);
         if (block == NULL && !fresh) {
-            translate_cache_next_region(translator->cache);
-            renew_key(cpu, 0);
-            renew_key(cpu, 1);
+            next_region(cpu);
             fresh = true;
         } else {
             limit /= 2; /* too much even for an empty region */
@@ -323,8 +335,27 @@ static struct translate_block *find_translated(struct soft_cpu *cpu, uint64_t ph
     return next.host == NULL ? NULL : translate_cache_find_rest(block, next.physical >> 12);
 }
 
-/* The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. */
-static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
+/* Makes the block at cpu->rip; NULL if there is none. */
+static struct translate_block *make_here(struct soft_cpu *cpu, struct soft_translation at,
+                                         uint16_t mode)
+{
+    uint64_t begin = cpu->vm->options.count ? clock_now_ns() : 0;
+    uint64_t stamp = soft_host_tsc();
+    struct translate_block *block = make_block(cpu, at.physical, at.host, mode);
+    cpu->translate.translator->pressure.making += soft_host_tsc() - stamp;
+    translate_measure_made(cpu, begin);
+    if (block != NULL) {
+        count_made(cpu, block);
+        translate_show(cpu, block);
+    }
+    return block;
+}
+
+/*
+ * The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. make:
+ * one may be made.
+ */
+static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode, bool make)
 {
     struct translator *translator = cpu->translate.translator;
     struct soft_translation at = soft_block_fetch(cpu);
@@ -332,14 +363,8 @@ static struct translate_block *find_block(struct soft_cpu *cpu, uint16_t mode)
         return NULL;
     }
     struct translate_block *block = find_translated(cpu, at.physical, mode);
-    if (block == NULL && is_hot(translator, at.physical)) {
-        uint64_t begin = cpu->vm->options.count ? clock_now_ns() : 0;
-        block = make_block(cpu, at.physical, at.host, mode);
-        translate_measure_made(cpu, begin);
-        if (block != NULL) {
-            count_made(cpu, block);
-            translate_show(cpu, block);
-        }
+    if (block == NULL && make && is_hot(translator, at.physical)) {
+        block = make_here(cpu, at, mode);
     }
     if (block != NULL && cpu->lockstep == NULL) {
         note_home(cpu, block->physical);
@@ -374,6 +399,19 @@ static const uint8_t *known_code(struct soft_cpu *cpu)
     return jump->code;
 }
 
+/* May code be made for the place that control has come to? */
+static bool considers(struct translator *translator)
+{
+    struct translate_pressure *pressure = &translator->pressure;
+    if (!translate_pressure_considers(pressure)) {
+        return false;
+    }
+    if (pressure->level > 0) {
+        translate_pressure_relax(pressure, soft_host_tsc());
+    }
+    return true;
+}
+
 /* The code to run at cpu->rip; NULL if there is none. link: the exit that led here, or NULL. */
 static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *link)
 {
@@ -384,7 +422,7 @@ static const uint8_t *find_code(struct soft_cpu *cpu, struct translate_link *lin
         return known;
     }
     uint64_t evictions = translate_cache_statistics(translator->cache)->regions_evicted;
-    struct translate_block *block = find_block(cpu, mode);
+    struct translate_block *block = find_block(cpu, mode, considers(translator));
     if (block == NULL) {
         return NULL;
     }
@@ -470,7 +508,7 @@ static void end_by_difference(struct soft_cpu *cpu)
 static bool run_in_lockstep(struct soft_cpu *cpu)
 {
     struct error error;
-    const struct translate_block *block = find_block(cpu, enter_mode(cpu));
+    const struct translate_block *block = find_block(cpu, enter_mode(cpu), true);
     cpu->translate.translator->checked = block;
     if (block == NULL || !lockstep_before(cpu->lockstep, cpu, block->count)) {
         return false;

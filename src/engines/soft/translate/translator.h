@@ -20,6 +20,7 @@
 #include "engines/soft/translate/cache.h"
 #include "engines/soft/translate/groups.h"
 #include "engines/soft/translate/home.h"
+#include "engines/soft/translate/pressure.h"
 #include "x86/decode/facts.h"
 
 #define UNIT_MAX 64 /* instructions of a block */
@@ -103,6 +104,7 @@ struct translator {
     uint64_t host_features; /* bits by enum x86_feature: what the host's CPUID shows */
     struct translate_homes homes;
     struct translate_churn churn[1u << TRANSLATE_CHURN_BITS]; /* by a hash of the page */
+    struct translate_pressure pressure;
     unsigned int runs_counted;
     uint8_t runs[1u << TRANSLATE_RUNS_BITS]; /* how often a block was met; by a hash */
 };
