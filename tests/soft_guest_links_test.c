@@ -103,6 +103,42 @@ static void test_hole(void)
     soft_guest_close(&guest);
 }
 
+/* The same by each kind of branch: the fault is the branch's own, and RSP is as before it. */
+GUEST(hole_ret, "mov $0x40000000, %edi\ncall *%rdi\npush %rsi\nret\n");
+GUEST(hole_ret_release, "mov $0x40000000, %edi\ncall *%rdi\npush %rsi\nret $16\n");
+GUEST(hole_call, "mov $0x40000000, %edi\ncall *%rdi\npush %rsi\ncall *%rsi\n");
+GUEST(hole_call_memory, "mov $0x40000000, %edi\ncall *%rdi\npush %rsi\ncall *(%rsp)\n");
+GUEST(hole_jmp_memory, "mov $0x40000000, %edi\ncall *%rdi\npush %rsi\njmp *(%rsp)\n");
+
+static void test_each_branch_into_the_hole(void)
+{
+    static const struct {
+        const uint8_t *begin, *end;
+        unsigned int length; /* of the branch */
+    } guests[] = {{guest_hole_ret, guest_hole_ret_end, 1},
+                  {guest_hole_ret_release, guest_hole_ret_release_end, 3},
+                  {guest_hole_call, guest_hole_call_end, 2},
+                  {guest_hole_call_memory, guest_hole_call_memory_end, 3},
+                  {guest_hole_jmp_memory, guest_hole_jmp_memory_end, 3}};
+    static const uint64_t uppers[] = {UINT64_C(1) << 48, UINT64_C(0x8000) << 48,
+                                      UINT64_C(0xffff) << 48};
+    struct soft_guest guest;
+    if (!open_window(&guest)) {
+        return;
+    }
+    for (unsigned int i = 0; i < 15; i++) {
+        size_t length = (size_t)(guests[i % 5].end - guests[i % 5].begin);
+        soft_guest_load(&guest, guests[i % 5].begin, length);
+        guest.state.gpr[X86_RSI] = WINDOW | uppers[i / 5];
+        guest.state.gpr[X86_RSP] = SOFT_GUEST_STACK;
+        soft_guest_run(&guest);
+        CHECK_EQUAL(soft_guest_vector(&guest), X86_VECTOR_GP);
+        CHECK_EQUAL(soft_guest_frame(&guest, 1), SOFT_GUEST_CODE + length - guests[i % 5].length);
+        CHECK_EQUAL(soft_guest_frame(&guest, 4), SOFT_GUEST_STACK - 8);
+    }
+    soft_guest_close(&guest);
+}
+
 /* One page of code at two linear addresses, different pages behind them. */
 GUEST(twice, "mov $100, %ecx\nxor %r8d, %r8d\n"
              "1: mov $0x40000ff0, %edi\ncall *%rdi\nsub $1, %eax\nor %eax, %r8d\n"
@@ -181,6 +217,7 @@ int main(void)
 {
     test_halves();
     test_hole();
+    test_each_branch_into_the_hole();
     test_page_at_two_addresses();
     test_round_the_address_space();
     return check_summary();
