@@ -144,7 +144,8 @@ static void note_features(struct soft_cpu *cpu)
 static void create_translator(struct soft_cpu *cpu)
 {
     struct error error = {0};
-    if (cpu->vm->options.translate && translate_create(cpu, &error) != 0) {
+    if (cpu->vm->options.translate && translate_create(cpu, &error) != 0 &&
+        !atomic_exchange(&cpu->vm->interpretation_told, true)) { /* the others are no better off */
         log_warn("vCPU %u only interprets, which is slower: %s", cpu->index, error.text);
     }
 }

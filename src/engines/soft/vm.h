@@ -42,8 +42,9 @@ struct soft_vm {
 
     struct thunk_cache *thunks;
 
-    struct perf_map *perf_map;     /* translate/perf_map.h; NULL: not wanted, or not to be had */
-    struct code_trace *code_trace; /* translate/trace.h; likewise */
+    struct perf_map *perf_map;       /* translate/perf_map.h; NULL: not wanted, or not to be had */
+    struct code_trace *code_trace;   /* translate/trace.h; likewise */
+    atomic_bool interpretation_told; /* that there is no translator: once is enough */
 };
 
 #endif
