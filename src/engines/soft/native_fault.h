@@ -27,8 +27,8 @@ int native_fault_enter(const struct code_memory *code, struct native_fault_threa
                        struct error *error);
 
 /*
- * The calling thread runs translated code from now on: where a division of its raises SIGFPE it goes on at
- * `divide`, all registers being as they were. NULL, NULL: no longer.
+ * The calling thread runs translated code from now on: where a division of its raises SIGFPE it
+ * goes on at `divide`, all registers being as they were. NULL, NULL: no longer.
  */
 void native_fault_translated(const struct translate_cache *cache, const void *divide);
 
