@@ -426,6 +426,57 @@ static void test_write_revoked(void)
     soft_machine_destroy(machine);
 }
 
+/* --- code that others write and run is none of ours --- */
+
+/*
+ * vCPU 1 says at port 0xe0 that it is ready and waits; vCPU 0 writes functions into 256 pages,
+ * calls them, and writes them anew, again and again; then vCPU 1 looks, at port 0xe1.
+ */
+GUEST(rewrite, WAIT_FOR_ALL "test %edi, %edi\njz 2f\n"
+                            "out %eax, $0xe0\n"
+                            "movl $1, 0x8220\n"
+                            "1: pause\ncmpl $0, 0x8228\nje 1b\n"
+                            "out %eax, $0xe1\n"
+                            "xor %eax, %eax\n" GUEST_EXIT "2: pause\ncmpl $0, 0x8220\nje 2b\n"
+                            "mov $20, %r12d\n"
+                            "3: mov $0x600000, %ebx\n"
+                            "4: movl $0xc39090b0, (%rbx)\nmov %r12b, 1(%rbx)\n"
+                            "call *%rbx\n"
+                            "cmp %al, %r12b\njne 5f\n"
+                            "add $0x1000, %ebx\ncmp $0x700000, %ebx\njne 4b\n"
+                            "dec %r12d\njnz 3b\n"
+                            "movl $1, 0x8228\n"
+                            "xor %eax, %eax\n" GUEST_EXIT "5: mov $1, %eax\n"
+                            "movl $1, 0x8228\n" GUEST_EXIT);
+
+struct rewritten {
+    struct soft_machine *machine;
+    uint64_t generation[2]; /* before and after: changes when anything of ours is dropped */
+};
+
+static void look_at_rewritten(void *context, struct vcpu_exit *exit)
+{
+    struct rewritten *rewritten = context;
+    struct soft_cpu *cpu = (void *)rewritten->machine->cpus[1].vcpu;
+    rewritten->generation[exit->pio.port == 0xe0 ? 0 : 1] = cpu->code_generation[0];
+}
+
+static void test_rewritten_by_another(void)
+{
+    struct soft_machine *machine = machine_of(2);
+    if (!CHECK(machine != NULL)) {
+        return;
+    }
+    struct rewritten rewritten = {.machine = machine};
+    machine->serve = look_at_rewritten;
+    machine->context = &rewritten;
+    soft_machine_load(machine, MACHINE_CODE, guest_rewrite, GUEST_LENGTH(rewrite));
+    run_all_disturbed(machine, 1);
+    CHECK(rewritten.generation[0] != 0);
+    CHECK_EQUAL(rewritten.generation[1], rewritten.generation[0]);
+    soft_machine_destroy(machine);
+}
+
 int main(void)
 {
     test_counters(2);
@@ -441,5 +492,6 @@ int main(void)
     test_accessed_and_dirty(2);
     test_accessed_and_dirty(3);
     test_write_revoked();
+    test_rewritten_by_another();
     return check_summary();
 }

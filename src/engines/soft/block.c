@@ -152,6 +152,9 @@ static void unhash(struct soft_block_cache *cache, const struct block *block)
 void soft_block_cache_drop_page(struct soft_cpu *cpu, uint64_t page)
 {
     struct soft_block_cache *cache = cpu->blocks;
+    if (!soft_code_is_held(cpu, page << 12)) {
+        return;
+    }
     struct block **link = page_list(cache, page);
     while (*link != NULL) {
         struct block *block = *link;
@@ -166,6 +169,7 @@ void soft_block_cache_drop_page(struct soft_cpu *cpu, uint64_t page)
     if (translate_is_on(cpu)) {
         translate_drop_page(cpu, page);
     }
+    soft_code_release(cpu, page << 12);
     soft_block_cache_forget_addresses(cpu);
 }
 

@@ -44,6 +44,76 @@ void soft_code_destroy(struct soft_vm *vm)
     }
 }
 
+/* --- who holds code of a page --- */
+
+static size_t held_length(const struct memory_slot *slot)
+{
+    return (size_t)((slot->length >> 12) + 63) / 64 * sizeof(uint64_t);
+}
+
+int soft_code_enter(struct soft_cpu *cpu)
+{
+    for (unsigned int i = 0; i < guestmem_slot_count(cpu->vm->memory); i++) {
+        void *held =
+            mmap(NULL, held_length(guestmem_slot(cpu->vm->memory, i)), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (held == MAP_FAILED) {
+            return -errno;
+        }
+        cpu->code_held[i] = held;
+    }
+    return 0;
+}
+
+void soft_code_leave(struct soft_cpu *cpu)
+{
+    for (unsigned int i = 0; i < GUESTMEM_SLOTS_MAX; i++) {
+        if (cpu->code_held[i] != NULL) {
+            munmap((void *)cpu->code_held[i], held_length(guestmem_slot(cpu->vm->memory, i)));
+            cpu->code_held[i] = NULL;
+        }
+    }
+}
+
+/* The word that has the page's bit; NULL if it is no RAM or ROM. */
+static _Atomic(uint64_t) *held_word(const struct soft_cpu *cpu, uint64_t physical, uint64_t *bit)
+{
+    const struct memory_slot *slot = guestmem_find(cpu->vm->memory, gpa(physical));
+    if (slot == NULL) {
+        return NULL;
+    }
+    uint64_t page = (physical - slot->base.v) >> 12;
+    *bit = UINT64_C(1) << page % 64;
+    return &cpu->code_held[slot->index][page / 64];
+}
+
+bool soft_code_is_held(const struct soft_cpu *cpu, uint64_t physical)
+{
+    uint64_t bit;
+    const _Atomic(uint64_t) *word = held_word(cpu, physical, &bit);
+    return word != NULL && (atomic_load(word) & bit) != 0;
+}
+
+static void hold(struct soft_cpu *cpu, uint64_t physical)
+{
+    uint64_t bit;
+    _Atomic(uint64_t) *word = held_word(cpu, physical, &bit);
+    if (word != NULL && (atomic_load_explicit(word, memory_order_relaxed) & bit) == 0) {
+        atomic_fetch_or(word, bit);
+    }
+}
+
+void soft_code_release(struct soft_cpu *cpu, uint64_t physical)
+{
+    uint64_t bit;
+    _Atomic(uint64_t) *word = held_word(cpu, physical, &bit);
+    if (word != NULL) {
+        atomic_fetch_and(word, ~bit);
+    }
+}
+
+/* --- marks --- */
+
 _Atomic(uint64_t) *soft_code_word(const struct soft_vm *vm, uint64_t physical)
 {
     const struct memory_slot *slot = guestmem_find(vm->memory, gpa(physical));
@@ -118,6 +188,7 @@ void soft_code_mark(struct soft_cpu *cpu, uint64_t physical, unsigned int length
         return;
     }
     uint64_t bits = granule_bits(physical, length);
+    hold(cpu, physical);
     if ((atomic_load(word) & bits) == bits && !atomic_load(&vm->code_marks_changing)) {
         return;
     }
@@ -136,14 +207,25 @@ bool soft_code_is_plain(const struct soft_cpu *cpu, const _Atomic(uint64_t) *wor
            (atomic_load(&cpu->attention) & SOFT_ATTENTION_CODE) == 0;
 }
 
+static bool is_posted(const struct soft_cpu *other, uint64_t page)
+{
+    for (unsigned int i = 0; i < other->code_request_count && i < SOFT_CODE_REQUESTS_MAX; i++) {
+        if (other->code_requests[i] == page) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Asks a vCPU to drop a page; when its list is full, everything. */
 static void post_request(struct soft_cpu *other, uint64_t page)
 {
     pthread_mutex_lock(&other->code_lock);
-    if (other->code_request_count < SOFT_CODE_REQUESTS_MAX) {
+    bool posted = is_posted(other, page);
+    if (!posted && other->code_request_count < SOFT_CODE_REQUESTS_MAX) {
         other->code_requests[other->code_request_count] = page;
     }
-    if (other->code_request_count <= SOFT_CODE_REQUESTS_MAX) {
+    if (!posted && other->code_request_count <= SOFT_CODE_REQUESTS_MAX) {
         other->code_request_count++;
     }
     pthread_mutex_unlock(&other->code_lock);
@@ -158,7 +240,7 @@ static void post_to_others(struct soft_vm *vm, const struct soft_cpu *self, uint
     pthread_mutex_lock(&vm->cpus_lock);
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         struct soft_cpu *other = atomic_load(&vm->cpus[i]);
-        if (other != NULL && other != self) {
+        if (other != NULL && other != self && soft_code_is_held(other, page << 12)) {
             post_request(other, page);
         }
     }

@@ -25,6 +25,11 @@
  * has a request to drop it (SOFT_ATTENTION_CODE); until it has served that, it gets no write tags
  * and ends its block after each slow store.
  *
+ * Only those who hold code of a page are told to drop it. A vCPU says so (code_held) before it
+ * looks at the marks, and whoever changes marks looks at that afterwards: either the mark is seen
+ * to be missing, or the holder to be one. A vCPU that has served its request for a page holds none
+ * of it.
+ *
  * Owner:   the VM. Thread: any vCPU; soft_code_external from any thread.
  */
 #ifndef TRAPEZE_ENGINES_SOFT_CODE_H
@@ -37,9 +42,18 @@
 int soft_code_create(struct soft_vm *vm, struct error *error);
 void soft_code_destroy(struct soft_vm *vm);
 
+/* A vCPU's own part of it. 0 or -errno; leave is allowed when enter has failed. */
+int soft_code_enter(struct soft_cpu *cpu);
+void soft_code_leave(struct soft_cpu *cpu);
+
 /* The word of granule bits for the page at a guest physical address; NULL if it is no RAM or ROM.
  */
 _Atomic(uint64_t) *soft_code_word(const struct soft_vm *vm, uint64_t physical);
+
+/* May this vCPU hold code of a page? If not, there is none to be dropped. */
+bool soft_code_is_held(const struct soft_cpu *cpu, uint64_t physical);
+/* It has dropped all that it held. */
+void soft_code_release(struct soft_cpu *cpu, uint64_t physical);
 
 /* Marks [physical, physical + length), within one page, as code about to be decoded. */
 void soft_code_mark(struct soft_cpu *cpu, uint64_t physical, unsigned int length);

@@ -175,6 +175,8 @@ struct soft_cpu {
     uint64_t completing_rip; /* … its address, for #GP when an MSR access is refused */
 
     /* --- code modified by others: posted to us under code_lock (code.h) --- */
+    /* For each slot a bit a page: we may hold code of it. Set and cleared by us, read by all. */
+    _Atomic(uint64_t) *code_held[GUESTMEM_SLOTS_MAX];
     pthread_mutex_t code_lock;
     uint64_t code_requests[SOFT_CODE_REQUESTS_MAX]; /* physical pages */
     unsigned int code_request_count;                /* beyond the maximum: drop everything */

@@ -127,6 +127,7 @@ static void vcpu_destroy(struct engine_vcpu *vcpu)
     translate_destroy(cpu);
     soft_block_cache_destroy(cpu);
     soft_tlb_destroy(cpu);
+    soft_code_leave(cpu);
     pthread_mutex_destroy(&cpu->code_lock);
     free(vcpu);
 }
@@ -153,7 +154,10 @@ static void create_translator(struct soft_cpu *cpu)
 static int create_parts(struct engine_vcpu *vcpu, struct error *error)
 {
     struct soft_cpu *cpu = &vcpu->cpu;
-    int status = soft_tlb_create(cpu);
+    int status = soft_code_enter(cpu);
+    if (status == 0) {
+        status = soft_tlb_create(cpu);
+    }
     if (status == 0) {
         status = soft_block_cache_create(cpu);
     }
