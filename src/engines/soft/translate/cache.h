@@ -57,6 +57,7 @@ struct translate_site {
     bool own_write;
     bool write;                     /* the access needs a write tag */
     bool leaves;                    /* control goes back to the run loop behind it */
+    bool keeps;                     /* … since what it had to keep is not kept (RECIPE_MEMORY) */
     bool vectors;                   /* code behind it counts on vector registers being loaded */
     struct translate_recipe recipe; /* of the flags before the instruction */
     int16_t stack_undo;             /* to be added to RSP before the instruction can be run again */

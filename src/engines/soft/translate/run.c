@@ -635,6 +635,31 @@ static void resume_behind(struct soft_cpu *cpu, const struct translate_site *sit
     }
 }
 
+/* The length of the instruction at cpu->rip, which lies within a page. */
+static unsigned int length_at_rip(struct soft_cpu *cpu)
+{
+    struct x86_instruction in;
+    struct soft_translation at = soft_block_fetch(cpu);
+    size_t rest = (size_t)(SOFT_PAGE_SIZE - (at.physical & SOFT_PAGE_MASK));
+    x86_decode(cpu->mode & SOFT_MODE_DECODE, at.host, rest, &in);
+    return in.length;
+}
+
+/* Under check=lockstep the block ends where it would have ended. */
+static void interpret_rest(struct soft_cpu *cpu)
+{
+    const struct translate_block *block = cpu->translate.translator->checked;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    uint64_t end = cpu->gpr[SOFT_GPR_CODE] + (block->physical & SOFT_PAGE_MASK);
+    end += block->guest_length;
+    uint64_t next = cpu->rip;
+    while (cpu->rip == next && cpu->rip < end &&
+           generations == cpu->code_generation[0] + cpu->code_generation[1]) {
+        next = cpu->rip + length_at_rip(cpu);
+        soft_run_single(cpu);
+    }
+}
+
 void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
 {
     (void)unused;
@@ -646,6 +671,9 @@ void translate_single(struct soft_cpu *cpu, const struct translate_site *site, u
     soft_run_single(cpu);
     if (x87) {
         soft_fpu_load(cpu->fpu); /* code behind it may count on that */
+    }
+    if (cpu->lockstep != NULL && site->keeps && cpu->rip == expected) {
+        interpret_rest(cpu);
     }
     resume_behind(cpu, site, expected, generations);
 }
@@ -708,31 +736,6 @@ static bool fill_for_group(struct soft_cpu *cpu, const struct translate_site *si
     soft_translate(cpu, soft_current_regime(cpu), own, access);
     return (site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
                         : soft_tlb_read(cpu, linear, site->size)) != NULL;
-}
-
-/* The length of the instruction at cpu->rip, which lies within a page. */
-static unsigned int length_at_rip(struct soft_cpu *cpu)
-{
-    struct x86_instruction in;
-    struct soft_translation at = soft_block_fetch(cpu);
-    size_t rest = (size_t)(SOFT_PAGE_SIZE - (at.physical & SOFT_PAGE_MASK));
-    x86_decode(cpu->mode & SOFT_MODE_DECODE, at.host, rest, &in);
-    return in.length;
-}
-
-/* Under check=lockstep the block ends where it would have ended. */
-static void interpret_rest(struct soft_cpu *cpu)
-{
-    const struct translate_block *block = cpu->translate.translator->checked;
-    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
-    uint64_t end = cpu->gpr[SOFT_GPR_CODE] + (block->physical & SOFT_PAGE_MASK);
-    end += block->guest_length;
-    uint64_t next;
-    do {
-        next = cpu->rip + length_at_rip(cpu);
-        soft_run_single(cpu);
-    } while (cpu->rip == next && cpu->rip < end &&
-             generations == cpu->code_generation[0] + cpu->code_generation[1]);
 }
 
 /* The same code with each access checked by itself, from the leader on. */

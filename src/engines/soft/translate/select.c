@@ -166,7 +166,7 @@ static void emit_with_operand_kept(struct generate *generate, const struct unit_
 {
     const struct x86_instruction *in = &at->in.decoded;
     for (unsigned int i = 0; i < generate->pending_count; i++) {
-        generate->pending[i]->leaves = true;
+        generate->pending[i]->leaves = generate->pending[i]->keeps = true;
     }
     emit_load(&generate->emitter, scratch, memory, in->memory_size);
     emit_store(&generate->emitter, GS_FIELD(translate.flags_operand), scratch, 8);
