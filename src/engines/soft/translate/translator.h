@@ -3,7 +3,9 @@
  *
  * Purpose: run guest code as host code. collect.c reads a block's instructions, liveness.c finds
  *          out where their flags matter, generate.c and select_*.c make host code of them, cache.c
- *          keeps it, glue.c is the code around it, run.c goes from block to block.
+ *          keeps it, glue.c is the code around it, find.c and run.c go from block to block,
+ *          serve.c is what translated code asks of C.
+ *
  * An instruction that crosses: it begins at the end of one page and ends in another. It is a block
  * by itself, found by where it begins and which page is the other, dropped with either of them. It
  * is good only as long as the next linear page is that other page, and code can be fetched there.
@@ -128,6 +130,34 @@ void translate_show(const struct soft_cpu *cpu, const struct translate_block *bl
 
 /* Makes the glue code. False if it did not fit (a matter of its size alone). */
 bool translate_make_glue(struct soft_cpu *cpu);
+
+/* --- find.c --- */
+
+/* The mode of a block for cpu->rip, as struct translate_block has it. */
+uint16_t translate_mode_of(const struct soft_cpu *cpu);
+/* The same, and from now on the keys are of that mode. */
+uint16_t translate_enter_mode(struct soft_cpu *cpu);
+/* Makes a block of what stands at physical; NULL if there is no instruction. */
+struct translate_block *translate_make_block(struct soft_cpu *cpu, uint64_t physical,
+                                             const uint8_t *host, uint16_t mode);
+/*
+ * The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. make: one
+ * may be made.
+ */
+struct translate_block *translate_find_block(struct soft_cpu *cpu, uint16_t mode, bool make);
+/* What the jump cache has for cpu->rip; NULL if it has nothing. */
+const uint8_t *translate_known_code(struct soft_cpu *cpu);
+/* The code to run at cpu->rip; NULL if there is none. link: the exit that led here, or NULL. */
+const uint8_t *translate_find_code(struct soft_cpu *cpu, struct translate_link *link);
+
+/* --- create.c, run.c --- */
+
+/* Makes GS stand for cpu on this thread. False if the host refuses. */
+bool translate_set_gs(const struct soft_cpu *cpu);
+/* Nothing stands between one instruction and the next but where it is found. */
+bool translate_goes_on(const struct soft_cpu *cpu);
+/* What every way into a block that is not a link sees to; cpu->rip is where it begins. */
+void translate_prepare_entry(struct soft_cpu *cpu);
 
 /* --- C code that glue calls; it may leave by longjmp --- */
 

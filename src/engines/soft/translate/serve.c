@@ -1,0 +1,251 @@
+/*
+ * What translated code asks of C.
+ */
+#include "engines/soft/block.h"
+#include "engines/soft/code.h"
+#include "engines/soft/fast_memory.h"
+#include "engines/soft/fpu.h"
+#include "engines/soft/translate.h"
+#include "engines/soft/translate/lockstep.h"
+#include "engines/soft/translate/measure.h"
+#include "engines/soft/translate/translate.h"
+#include "engines/soft/translate/translator.h"
+#include "vm/guestmem.h"
+
+/*
+ * cpu->instructions: translated code adds a block's instructions where it leaves the block. C code
+ * that may not come back adds those that have run, and takes that back if it does come back.
+ */
+
+static void at_site(struct soft_cpu *cpu, const struct translate_site *site)
+{
+    cpu->rip = (cpu->gpr[SOFT_GPR_CODE] + site->offset) & cpu->address_mask;
+    cpu->next_rip = cpu->rip + site->length;
+    translate_recipe_apply(cpu, &site->recipe);
+    cpu->instructions += site->uncounted;
+    if (!site->vectors) {
+        cpu->translate.vectors_reload = 0; /* nobody waits for them: they stay in memory */
+    }
+}
+
+static void resume_at(struct soft_cpu *cpu, const uint8_t *code, uint64_t t0)
+{
+    cpu->translate.resume = code;
+    cpu->translate.host_address = t0;
+}
+
+/* Back to the run loop; cpu->rip says where it goes on. */
+static void leave(struct soft_cpu *cpu)
+{
+    cpu->translate.vectors_reload = 0;
+    resume_at(cpu, cpu->translate.translator->glue.leave_after, 0);
+}
+
+/*
+ * Control has gone elsewhere: on there at once if the jump cache knows it, else by way of the run
+ * loop. Vector registers stay in memory until somebody asks for them.
+ */
+static void resume_elsewhere(struct soft_cpu *cpu)
+{
+    cpu->translate.vectors_reload = 0;
+    if (cpu->lockstep == NULL && translate_goes_on(cpu)) {
+        translate_enter_mode(cpu);
+        const uint8_t *code = translate_known_code(cpu);
+        if (code != NULL) {
+            translate_prepare_entry(cpu);
+            resume_at(cpu, code, cpu->gpr[X86_R10]);
+            return;
+        }
+    }
+    leave(cpu);
+}
+
+/* Behind an instruction that C has run: on in the block, if that still holds. */
+static void resume_behind(struct soft_cpu *cpu, const struct translate_site *site,
+                          uint64_t expected, uint64_t generations)
+{
+    bool same =
+        cpu->rip == expected && site->resume != NULL &&
+        translate_mode_of(cpu) == cpu->translate.translator->key_mode && /* MXCSR, x87 controls */
+        generations == cpu->code_generation[0] + cpu->code_generation[1] &&
+        (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
+         (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;
+    if (same) {
+        cpu->instructions -= site->uncounted + 1u;
+        resume_at(cpu, site->resume, cpu->gpr[X86_R10]);
+    } else {
+        resume_elsewhere(cpu);
+    }
+}
+
+/* The length of the instruction at cpu->rip, which lies within a page. */
+static unsigned int length_at_rip(struct soft_cpu *cpu)
+{
+    struct x86_instruction in;
+    struct soft_translation at = soft_block_fetch(cpu);
+    size_t rest = (size_t)(SOFT_PAGE_SIZE - (at.physical & SOFT_PAGE_MASK));
+    x86_decode(cpu->mode & SOFT_MODE_DECODE, at.host, rest, &in);
+    return in.length;
+}
+
+/* Under check=lockstep the block ends where it would have ended. */
+static void interpret_rest(struct soft_cpu *cpu)
+{
+    const struct translate_block *block = cpu->translate.translator->checked;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    uint64_t end = cpu->gpr[SOFT_GPR_CODE] + (block->physical & SOFT_PAGE_MASK);
+    end += block->guest_length;
+    uint64_t next = cpu->rip;
+    while (cpu->rip == next && cpu->rip < end &&
+           generations == cpu->code_generation[0] + cpu->code_generation[1]) {
+        next = cpu->rip + length_at_rip(cpu);
+        soft_run_single(cpu);
+    }
+}
+
+void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
+{
+    (void)unused;
+    at_site(cpu, site);
+    cpu->statistics.callouts++;
+    uint64_t expected = cpu->next_rip & cpu->address_mask;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    bool x87 = cpu->fpu->live;
+    soft_run_single(cpu);
+    if (x87) {
+        soft_fpu_load(cpu->fpu); /* code behind it may count on that */
+    }
+    if (cpu->lockstep != NULL && site->keeps && cpu->rip == expected) {
+        interpret_rest(cpu);
+    }
+    resume_behind(cpu, site, expected, generations);
+}
+
+void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
+{
+    (void)unused;
+    at_site(cpu, site);
+    cpu->statistics.callouts++;
+    uint64_t expected = cpu->next_rip & cpu->address_mask;
+    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    site->instruction->execute(cpu, site->instruction);
+    cpu->rip = cpu->next_rip & (soft_64bit(cpu) ? UINT64_MAX : UINT32_MAX);
+    cpu->instructions++;
+    if (cpu->code_changed) {
+        cpu->code_changed = false;
+        resume_elsewhere(cpu);
+        return;
+    }
+    resume_behind(cpu, site, expected, generations);
+}
+
+/* The host address for an access, once the TLB has an entry for it; NULL if it gets none. */
+static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    const struct soft_tlb_entry *entry;
+    uint64_t last = SOFT_PAGE_SIZE - site->size;
+    if ((linear & SOFT_PAGE_MASK) > last || (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
+        return NULL;
+    }
+    enum soft_access access = site->write ? SOFT_WRITE : SOFT_READ;
+    soft_translate(cpu, soft_current_regime(cpu), linear, access);
+    return site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
+                       : soft_tlb_read(cpu, linear, site->size);
+}
+
+void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    at_site(cpu, site);
+    *(site->write ? &cpu->statistics.slow_writes : &cpu->statistics.slow_reads) += 1;
+    uint8_t *host = fill_tlb(cpu, site, linear);
+    cpu->instructions -= site->uncounted;
+    if (host != NULL) {
+        resume_at(cpu, site->with_address, (uint64_t)(uintptr_t)host);
+    } else {
+        translate_single(cpu, site, 0);
+    }
+}
+
+/* May a group's range be touched as it is? Raises what the leader's own access raises. */
+static bool fill_for_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    const struct soft_tlb_entry *entry;
+    uint64_t own = (linear - (uint64_t)(int64_t)site->from) & cpu->address_mask;
+    if ((linear & SOFT_PAGE_MASK) > SOFT_PAGE_SIZE - site->size ||
+        (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
+        return false;
+    }
+    enum soft_access access = site->own_write ? SOFT_WRITE : SOFT_READ;
+    soft_translate(cpu, soft_current_regime(cpu), own, access);
+    return (site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
+                        : soft_tlb_read(cpu, linear, site->size)) != NULL;
+}
+
+/* The same code with each access checked by itself, from the leader on. */
+static const uint8_t *plain_code(struct soft_cpu *cpu)
+{
+    uint16_t mode = translate_mode_of(cpu) | TRANSLATE_PLAIN;
+    struct soft_translation at = soft_block_fetch(cpu);
+    struct translate_block *block =
+        translate_cache_find(cpu->translate.translator->cache, at.physical, mode);
+    if (block == NULL && at.host != NULL) {
+        block = translate_make_block(cpu, at.physical, at.host, mode);
+    }
+    return block == NULL ? NULL : block->entry_saved;
+}
+
+void translate_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    at_site(cpu, site);
+    if (fill_for_group(cpu, site, linear)) {
+        resume_at(cpu, site->with_address, 0);
+        return;
+    }
+    cpu->statistics.group_misses++;
+    const uint8_t *code = NULL;
+    if (cpu->lockstep != NULL) {
+        interpret_rest(cpu);
+    } else {
+        code = plain_code(cpu);
+    }
+    if (code != NULL) {
+        resume_at(cpu, code, 0);
+    } else {
+        leave(cpu);
+    }
+}
+
+/*
+ * A store that may have met a page that has just become code. The instruction is complete (or has
+ * nothing left to do but to transfer control); what the block knows about pages that may be written
+ * is not to be used any longer.
+ */
+void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, uint64_t host)
+{
+    at_site(cpu, site);
+    cpu->rip = cpu->next_rip & cpu->address_mask;
+    for (unsigned int i = 0; i < guestmem_slot_count(cpu->vm->memory); i++) {
+        const struct memory_slot *slot = guestmem_slot(cpu->vm->memory, i);
+        uint64_t offset = host - (uint64_t)(uintptr_t)slot->host;
+        if (offset < slot->length && site->size != 0) {
+            soft_code_stored(cpu, slot->base.v + offset, site->size);
+        } else if (offset < slot->length) {
+            soft_code_stored(cpu, (slot->base.v + offset) & ~SOFT_PAGE_MASK, SOFT_PAGE_SIZE);
+        }
+    }
+    if (site->with_address != NULL) {
+        cpu->instructions -= site->uncounted;
+        soft_attend(cpu, SOFT_ATTENTION_CODE); /* leaves before long */
+        resume_at(cpu, site->with_address, cpu->gpr[X86_R10]);
+    } else {
+        cpu->instructions++;
+        leave(cpu);
+    }
+}
+
+void translate_load_x87(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
+{
+    (void)unused;
+    soft_fpu_load(cpu->fpu);
+    resume_at(cpu, site->with_address, 0);
+}
