@@ -2,6 +2,7 @@
  * From block to block.
  */
 #include "engines/soft/block.h"
+#include "engines/soft/native_fault.h"
 #include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/measure.h"
 #include "engines/soft/translate/translate.h"
