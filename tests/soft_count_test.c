@@ -166,6 +166,19 @@ static void test_faults(void)
     soft_guest_close(&guest);
 }
 
+/* The leader of a group finds its page missing, and goes on once it is there. */
+GUEST(group, "mov $0x300000, %edi\nmov (%rdi), %eax\nmov 8(%rdi), %eax\nhlt\n");
+
+static void test_group(void)
+{
+    struct soft_guest guest;
+    if (open(&guest, "translate-after=0,count", guest_group, GUEST_LENGTH(group))) {
+        CHECK_EQUAL(soft_guest_run(&guest), EXIT_HLT);
+        CHECK_EQUAL(soft_engine.instructions(guest.vcpu), 4);
+    }
+    soft_guest_close(&guest);
+}
+
 int main(void)
 {
     test_interpreter();
@@ -173,5 +186,6 @@ int main(void)
     test_mixed();
     test_not_counted();
     test_faults();
+    test_group();
     return check_summary();
 }

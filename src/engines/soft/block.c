@@ -564,17 +564,33 @@ static enum x86_decode_result fetch_decode(struct soft_cpu *cpu, struct soft_ins
     return result;
 }
 
+static void run_decoded(struct soft_cpu *cpu, struct soft_instruction *in,
+                        enum x86_decode_result result)
+{
+    cpu->next_rip = cpu->rip + in->decoded.length;
+    soft_instruction_prepare(cpu, in, result);
+    in->execute(cpu, in);
+    cpu->rip = soft_64bit(cpu) ? cpu->next_rip : cpu->next_rip & 0xffffffff;
+    cpu->instructions++;
+    cpu->code_changed = false;
+}
+
 enum x86_operation soft_run_single(struct soft_cpu *cpu)
 {
     struct soft_instruction in;
     memset(&in, 0, sizeof(in));
     fetch_linear(cpu);
     enum x86_decode_result result = fetch_decode(cpu, &in);
-    cpu->next_rip = cpu->rip + in.decoded.length;
-    soft_instruction_prepare(cpu, &in, result);
-    in.execute(cpu, &in);
-    cpu->rip = soft_64bit(cpu) ? cpu->next_rip : cpu->next_rip & 0xffffffff;
-    cpu->instructions++;
-    cpu->code_changed = false;
+    run_decoded(cpu, &in, result);
     return in.decoded.operation;
+}
+
+void soft_run_bytes(struct soft_cpu *cpu, const uint8_t *bytes, unsigned int length)
+{
+    struct soft_instruction in;
+    memset(&in, 0, sizeof(in));
+    memcpy(in.bytes, bytes, length);
+    enum x86_decode_result result =
+        x86_decode(cpu->mode & SOFT_MODE_DECODE, in.bytes, length, &in.decoded);
+    run_decoded(cpu, &in, result);
 }

@@ -90,6 +90,9 @@ unsigned int soft_instruction_prepare(struct soft_cpu *cpu, struct soft_instruct
    what it was. */
 enum x86_operation soft_run_single(struct soft_cpu *cpu);
 
+/* The same for the bytes of one instruction, whatever stands at cpu->rip by now. */
+void soft_run_bytes(struct soft_cpu *cpu, const uint8_t *bytes, unsigned int length);
+
 void soft_block_cache_statistics(const struct soft_block_cache *cache,
                                  struct soft_block_statistics *statistics);
 

@@ -10,7 +10,7 @@ bool fast_lower_memory(const struct soft_cpu *cpu, const struct x86_instruction 
     if (in->address_size != (code64 ? 8 : 4)) {
         return false;
     }
-    if (!code64 && (in->segment == X86_FS || in->segment == X86_GS)) {
+    if (!code64 && (in->segment == X86_FS || in->segment == X86_GS || in->segment == X86_CS)) {
         return false; /* not known to be flat */
     }
     int64_t displacement = in->displacement;

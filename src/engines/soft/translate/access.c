@@ -243,6 +243,9 @@ static void emit_alignment_check(struct generate *generate, const struct address
     struct stub *stub = generate_stub_if(generate, EMIT_IF_NOT_EQUAL, STUB_SITE);
     stub->target = generate->translator->glue.single;
     stub->site = generate_site(generate);
+    if (stub->site != NULL) {
+        stub->site->leaves = true; /* a group's check would not have been made */
+    }
 }
 
 /* Does it follow from what was found out about another address of its group? */

@@ -34,7 +34,6 @@ struct translate_link {
     struct translate_link *next_incoming, **incoming_place; /* in the target's list */
     struct translate_link *next_bound;                      /* of those that address changes undo */
     uint16_t offset;                                        /* of the target within its page */
-    uint8_t variant;   /* TRANSLATE_PLAIN or 0: which translation it wants */
     bool native_flags; /* flags are in EFLAGS, else in cpu->arithmetic */
     bool bound;        /* in the list of its half */
     bool forward;      /* attention is not looked at on the way: must lead to higher addresses */
@@ -48,6 +47,7 @@ struct translate_site {
     const uint8_t *resume;       /* where to go on behind the instruction; NULL: nowhere, leave */
     const uint8_t *with_address; /* an access: where to go on with its host address in T0 */
     const struct soft_instruction *instruction; /* callouts; else NULL */
+    const uint8_t *bytes;                       /* of the instruction, as it was translated */
     uint16_t offset;                            /* of the instruction within the page */
     uint16_t uncounted; /* instructions before it that are not yet in cpu->instructions */
     uint8_t length;     /* of the instruction */

@@ -200,6 +200,7 @@ struct translate_site *generate_site(struct generate *generate)
     }
     site->offset = generate->at->offset;
     site->length = generate->at->in.decoded.length;
+    site->bytes = generate->bytes + (generate->at->offset - generate->unit->instruction[0].offset);
     bool counts = generate->counts && generate->index > generate->counted;
     site->uncounted = (uint16_t)(counts ? generate->index - generate->counted : 0);
     site->recipe = generate->recipe;
@@ -579,6 +580,22 @@ static void generate_entry_saved(struct generate *generate)
     }
 }
 
+/*
+ * The guest's code as it was read: whatever of it C runs later must be the instruction that the
+ * code behind it was made for, even if the page has been changed or remapped meanwhile. NULL: the
+ * region is full.
+ */
+static uint8_t *keep_bytes(struct translate_cache *cache, const struct unit *unit)
+{
+    unsigned int first = unit->instruction[0].offset;
+    uint8_t *bytes = translate_cache_take(cache, unit->end - first);
+    for (unsigned int i = 0; bytes != NULL && i < unit->count; i++) {
+        const struct unit_instruction *at = &unit->instruction[i];
+        memcpy(bytes + (at->offset - first), at->in.bytes, at->in.decoded.length);
+    }
+    return bytes;
+}
+
 struct translate_block *translate_generate(struct soft_cpu *cpu)
 {
     struct translator *translator = cpu->translate.translator;
@@ -599,7 +616,8 @@ struct translate_block *translate_generate(struct soft_cpu *cpu)
     generate.links_max = exits_of(unit);
     generate.links =
         translate_cache_take(cache, generate.links_max * sizeof(struct translate_link));
-    if (generate.block == NULL || generate.links == NULL) {
+    generate.bytes = keep_bytes(cache, unit);
+    if (generate.block == NULL || generate.links == NULL || generate.bytes == NULL) {
         return NULL;
     }
     struct translate_block *block = generate.block;

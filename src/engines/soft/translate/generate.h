@@ -86,6 +86,7 @@ struct generate {
     bool counts;          /* counters are wanted: count.c */
     unsigned int counted; /* instructions that are in cpu->instructions already */
     struct translate_block *block;
+    uint8_t *bytes; /* the guest's, one instruction after the other */
     struct translate_link *links;
     unsigned int link_count, links_max;
     struct translate_site *pending[SITES_PENDING_MAX]; /* to be told where the next one starts */

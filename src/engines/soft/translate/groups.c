@@ -70,7 +70,7 @@ static bool join(struct candidate *candidate, const struct candidate *one)
     int32_t from = candidate->from < one->from ? candidate->from : one->from;
     int32_t to = candidate->to > one->to ? candidate->to : one->to;
     bool upgrade = one->write && !candidate->write;
-    if (to - from > RANGE_MAX || (upgrade && !candidate->committed)) {
+    if ((int64_t)to - from > RANGE_MAX || (upgrade && !candidate->committed)) {
         return false;
     }
     candidate->from = from;

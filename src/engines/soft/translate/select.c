@@ -90,14 +90,28 @@ static bool writes_rm(const struct x86_instruction *in)
     }
 }
 
+/*
+ * Operands relative to RIP are told from where their page begins, and a group's from where it
+ * begins: these displacements must be some, too.
+ */
+bool select_is_in_reach(const struct x86_instruction *in)
+{
+    const int32_t room = 2 * (int32_t)SOFT_PAGE_SIZE;
+    return in->base != X86_REGISTER_RIP ||
+           (in->displacement <= INT32_MAX - room && in->displacement >= INT32_MIN + room);
+}
+
 bool select_address_is_simple(const struct unit *unit, const struct x86_instruction *in)
 {
     bool code64 = (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    if (!select_is_in_reach(in)) {
+        return false;
+    }
     if (in->address_size == 2 || (in->base == X86_REGISTER_RIP && in->address_size != 8)) {
         return false;
     }
-    if (!code64 && (in->segment == X86_FS || in->segment == X86_GS)) {
-        return false; /* they have limits: SOFT_MODE_FAST is about the other segments */
+    if (!code64 && (in->segment == X86_FS || in->segment == X86_GS || in->segment == X86_CS)) {
+        return false; /* they have limits, or can't be written to: what SOFT_MODE_FAST rules out */
     }
     return code64 || in->address_size == 4;
 }

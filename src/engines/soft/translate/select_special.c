@@ -10,7 +10,8 @@ bool select_lea_test(const struct soft_cpu *cpu, const struct unit *unit,
     (void)cpu;
     (void)unit;
     bool relative = in->base == X86_REGISTER_RIP;
-    return in->address_size != 2 && !(relative && (in->address_size != 8 || in->operand_size == 2));
+    return in->address_size != 2 && select_is_in_reach(in) &&
+           !(relative && (in->address_size != 8 || in->operand_size == 2));
 }
 
 void select_lea(struct generate *generate)
@@ -114,7 +115,8 @@ bool select_bit_test(const struct soft_cpu *cpu, const struct unit *unit,
     if (!select_is_bit_string(in)) {
         return select_plain_test(cpu, unit, at);
     }
-    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 && in->address_size == 8;
+    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 && in->address_size == 8 &&
+           select_is_in_reach(in);
 }
 
 static void load_bit_number(struct generate *generate, unsigned int reg)

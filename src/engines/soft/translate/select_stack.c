@@ -84,7 +84,8 @@ bool select_pop_test(const struct soft_cpu *cpu, const struct unit *unit,
     if (in->operand_size != width_of(unit)) {
         return false;
     }
-    return !is_memory(in) || select_plain_test(cpu, unit, at);
+    bool moves_far = in->base == X86_RSP && in->displacement > INT32_MAX - 8; /* pop_to_memory */
+    return !is_memory(in) || (select_plain_test(cpu, unit, at) && !moves_far);
 }
 
 /* "POP—Pop a Value From the Stack": an address that uses rSP finds it incremented already. */

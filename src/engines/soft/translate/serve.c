@@ -111,7 +111,7 @@ void translate_single(struct soft_cpu *cpu, const struct translate_site *site, u
     uint64_t expected = cpu->next_rip & cpu->address_mask;
     uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
     bool x87 = cpu->fpu->live;
-    soft_run_single(cpu);
+    soft_run_bytes(cpu, site->bytes, site->length);
     if (x87) {
         soft_fpu_load(cpu->fpu); /* code behind it may count on that */
     }
@@ -198,6 +198,7 @@ void translate_group(struct soft_cpu *cpu, const struct translate_site *site, ui
 {
     at_site(cpu, site);
     if (fill_for_group(cpu, site, linear)) {
+        cpu->instructions -= site->uncounted;
         resume_at(cpu, site->with_address, 0);
         return;
     }
