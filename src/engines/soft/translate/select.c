@@ -116,11 +116,29 @@ bool select_address_is_simple(const struct unit *unit, const struct x86_instruct
     return code64 || in->address_size == 4;
 }
 
+/*
+ * "VEX-Encoded GPR Instructions": outside 64-bit mode VEX.W and the upper bit of VEX.vvvv are
+ * ignored. The host would not ignore them.
+ */
+static bool has_ignored_bits(const struct unit *unit, const struct unit_instruction *at)
+{
+    const struct x86_instruction *in = &at->in.decoded;
+    if (in->encoding != X86_ENCODING_VEX || (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64) {
+        return false;
+    }
+    const uint8_t *before_opcode = &at->in.bytes[in->opcode_offset - 1];
+    bool is_wide = before_opcode[-1] != 0xc5 && (before_opcode[0] & 0x80) != 0;
+    return is_wide || (before_opcode[0] & 0x40) == 0;
+}
+
 bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
                        const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
     (void)cpu;
+    if (has_ignored_bits(unit, at)) {
+        return false;
+    }
     if (in->map == X86_MAP_ONE_BYTE && in->opcode == 0x82) {
         return false; /* not there in 64-bit mode, in which the host runs it */
     }
