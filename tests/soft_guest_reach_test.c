@@ -148,21 +148,22 @@ static void test_stores_into_code_segment(void)
     }
 }
 
-/* VEX.W means nothing in 32-bit code: operands have 32 bits all the same. */
-GUEST(wide, ".code32\n"
+/* VEX.W, VEX.B and the upper bit of VEX.vvvv mean nothing in 32-bit code. */
+GUEST(ignored, ".code32\n"
             ".byte 0xc4, 0xe2, 0xf8, 0xf2, 0x11\n"       /* andn (%ecx), %eax, %edx */
             ".byte 0xc4, 0xe3, 0xfb, 0xf0, 0x19, 0x04\n" /* rorx $4, (%ecx), %ebx */
             ".byte 0xc4, 0xe2, 0xb8, 0xf2, 0x31\n"       /* andn (%ecx), %eax, %esi */
+            ".byte 0xc4, 0xc2, 0x78, 0xf2, 0xe9\n"       /* andn %ecx, %eax, %ebp */
             "hlt\n.code64\n");
 
-static void test_wide_bit_in_32bit_code(void)
+static void test_ignored_bits_in_32bit_code(void)
 {
     struct soft_guest guest;
     if (!soft_guest_open(&guest, SOFT_GUEST_32)) {
         return;
     }
     soft_guest_write(&guest, SOFT_GUEST_DATA, UINT64_C(0xffffffff12345678), 8);
-    soft_guest_load(&guest, guest_wide, GUEST_LENGTH(wide));
+    soft_guest_load(&guest, guest_ignored, GUEST_LENGTH(ignored));
     guest.state.gpr[X86_RAX] = 0x70;
     guest.state.gpr[X86_RCX] = SOFT_GUEST_DATA;
     guest.state.cr0 &= ~(X86_CR0_TS | X86_CR0_EM);
@@ -173,13 +174,14 @@ static void test_wide_bit_in_32bit_code(void)
         CHECK_EQUAL(guest.state.gpr[X86_RDX], 0x12345608);
         CHECK_EQUAL(guest.state.gpr[X86_RBX], 0x81234567);
         CHECK_EQUAL(guest.state.gpr[X86_RSI], 0x12345608);
+        CHECK_EQUAL(guest.state.gpr[X86_RBP], SOFT_GUEST_DATA);
     }
     soft_guest_close(&guest);
 }
 
 int main(void)
 {
-    test_wide_bit_in_32bit_code();
+    test_ignored_bits_in_32bit_code();
     test_stores_into_code_segment();
     test_ends();
     test_far_apart(guest_far_reads, GUEST_LENGTH(far_reads));

@@ -117,8 +117,8 @@ bool select_address_is_simple(const struct unit *unit, const struct x86_instruct
 }
 
 /*
- * "VEX-Encoded GPR Instructions": outside 64-bit mode VEX.W and the upper bit of VEX.vvvv are
- * ignored. The host would not ignore them.
+ * "VEX-Encoded GPR Instructions": outside 64-bit mode VEX.W, VEX.B and the upper bit of VEX.vvvv
+ * are ignored. The host would not ignore them.
  */
 static bool has_ignored_bits(const struct unit *unit, const struct unit_instruction *at)
 {
@@ -127,8 +127,9 @@ static bool has_ignored_bits(const struct unit *unit, const struct unit_instruct
         return false;
     }
     const uint8_t *before_opcode = &at->in.bytes[in->opcode_offset - 1];
-    bool is_wide = before_opcode[-1] != 0xc5 && (before_opcode[0] & 0x80) != 0;
-    return is_wide || (before_opcode[0] & 0x40) == 0;
+    bool is_long = before_opcode[-1] != 0xc5; /* the form that has W and B */
+    bool names_w_or_b = (before_opcode[0] & 0x80) != 0 || (before_opcode[-1] & 0x20) == 0;
+    return (is_long && names_w_or_b) || (before_opcode[0] & 0x40) == 0;
 }
 
 bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
