@@ -150,11 +150,11 @@ static void test_stores_into_code_segment(void)
 
 /* VEX.W, VEX.B and the upper bit of VEX.vvvv mean nothing in 32-bit code. */
 GUEST(ignored, ".code32\n"
-            ".byte 0xc4, 0xe2, 0xf8, 0xf2, 0x11\n"       /* andn (%ecx), %eax, %edx */
-            ".byte 0xc4, 0xe3, 0xfb, 0xf0, 0x19, 0x04\n" /* rorx $4, (%ecx), %ebx */
-            ".byte 0xc4, 0xe2, 0xb8, 0xf2, 0x31\n"       /* andn (%ecx), %eax, %esi */
-            ".byte 0xc4, 0xc2, 0x78, 0xf2, 0xe9\n"       /* andn %ecx, %eax, %ebp */
-            "hlt\n.code64\n");
+               ".byte 0xc4, 0xe2, 0xf8, 0xf2, 0x11\n"       /* andn (%ecx), %eax, %edx */
+               ".byte 0xc4, 0xe3, 0xfb, 0xf0, 0x19, 0x04\n" /* rorx $4, (%ecx), %ebx */
+               ".byte 0xc4, 0xe2, 0xb8, 0xf2, 0x31\n"       /* andn (%ecx), %eax, %esi */
+               ".byte 0xc4, 0xc2, 0x78, 0xf2, 0xe9\n"       /* andn %ecx, %eax, %ebp */
+               "hlt\n.code64\n");
 
 static void test_ignored_bits_in_32bit_code(void)
 {
