@@ -248,7 +248,7 @@ static int load_module(const struct boot_context *context, const struct boot_mod
                        struct strings *strings, uint64_t *next, uint8_t *entry, struct error *error)
 {
     struct kernel_file file;
-    uint32_t line;
+    uint32_t line = 0;
     int status = add_string(strings, module->path, module->arguments, &line, error);
     if (status == 0) {
         status = kernel_file_open(module->path, "module", &file, error);
