@@ -36,7 +36,7 @@ static void test_defaults(const char *text)
     CHECK(parse(text, &options));
     CHECK(options.translate);
     CHECK_EQUAL(options.code_cache, 64 << 20);
-    CHECK_EQUAL(options.translate_after, 2);
+    CHECK_EQUAL(options.translate_after, 1);
     CHECK(!options.check_lockstep && !options.trace_code && !options.perf_map && !options.count);
 }
 

@@ -16,7 +16,7 @@
 #define SOFT_CODE_CACHE_DEFAULT      (UINT64_C(64) << 20)
 #define SOFT_CODE_CACHE_MIN          (UINT64_C(1) << 20)
 #define SOFT_CODE_CACHE_MAX          (UINT64_C(1) << 30) /* code jumps by 32-bit displacements */
-#define SOFT_TRANSLATE_AFTER_DEFAULT 2
+#define SOFT_TRANSLATE_AFTER_DEFAULT 1
 #define SOFT_TRANSLATE_AFTER_MAX     1000
 
 struct soft_options {
