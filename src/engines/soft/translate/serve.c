@@ -78,11 +78,14 @@ static void resume_behind(struct soft_cpu *cpu, const struct translate_site *sit
     }
 }
 
-/* The length of the instruction at cpu->rip, which lies within a page. */
+/* The length of the instruction at cpu->rip, which lies within a page; 0 if that is no RAM now. */
 static unsigned int length_at_rip(struct soft_cpu *cpu)
 {
     struct x86_instruction in;
     struct soft_translation at = soft_block_fetch(cpu);
+    if (at.host == NULL) {
+        return 0;
+    }
     size_t rest = (size_t)(SOFT_PAGE_SIZE - (at.physical & SOFT_PAGE_MASK));
     x86_decode(cpu->mode & SOFT_MODE_DECODE, at.host, rest, &in);
     return in.length;
