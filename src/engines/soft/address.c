@@ -100,7 +100,7 @@ uint64_t soft_operand_linear(struct soft_cpu *cpu, const struct x86_instruction 
 
 uint64_t soft_read_rm(struct soft_cpu *cpu, const struct x86_instruction *in, unsigned int size)
 {
-    if ((in->flags & X86_INSTRUCTION_MEMORY) == 0) {
+    if (!x86_has_memory_operand(in)) {
         return soft_get_register(cpu, in->rm, size, (in->flags & X86_INSTRUCTION_REX) != 0);
     }
     return soft_read(cpu, soft_operand_linear(cpu, in, size, SOFT_READ), size);
@@ -109,7 +109,7 @@ uint64_t soft_read_rm(struct soft_cpu *cpu, const struct x86_instruction *in, un
 void soft_write_rm(struct soft_cpu *cpu, const struct x86_instruction *in, unsigned int size,
                    uint64_t value)
 {
-    if ((in->flags & X86_INSTRUCTION_MEMORY) == 0) {
+    if (!x86_has_memory_operand(in)) {
         soft_set_register(cpu, in->rm, size, (in->flags & X86_INSTRUCTION_REX) != 0, value);
         return;
     }

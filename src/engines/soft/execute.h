@@ -44,7 +44,7 @@ static inline bool soft_has_rex(const struct soft_instruction *in)
 
 static inline bool soft_is_memory(const struct soft_instruction *in)
 {
-    return (in->decoded.flags & X86_INSTRUCTION_MEMORY) != 0;
+    return x86_has_memory_operand(&in->decoded);
 }
 
 #endif

@@ -229,7 +229,7 @@ static bool is_shift(enum x86_operation operation)
  */
 static bool operand_form(const struct x86_instruction *in, enum form *form)
 {
-    bool memory = fast_is_memory(in);
+    bool memory = x86_has_memory_operand(in);
     bool has_modrm = (in->flags & X86_INSTRUCTION_MODRM) != 0;
     if (in->map != X86_MAP_ONE_BYTE) {
         return false;
@@ -299,7 +299,7 @@ enum soft_fast_kind fast_lower_alu(const struct soft_cpu *cpu, const struct x86_
     if (is_shift(table[row].operation) && !lower_shift(in, op, size)) {
         return SOFT_FAST_NONE;
     }
-    if (fast_is_memory(in) && !fast_lower_memory(cpu, in, op)) {
+    if (x86_has_memory_operand(in) && !fast_lower_memory(cpu, in, op)) {
         return SOFT_FAST_NONE;
     }
     lower_registers(in, op, form, size);

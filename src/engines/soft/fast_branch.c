@@ -206,7 +206,7 @@ static bool lower_target(const struct x86_instruction *in, struct soft_op *op, u
 static enum soft_fast_kind lower_indirect(const struct soft_cpu *cpu,
                                           const struct x86_instruction *in, struct soft_op *op)
 {
-    bool wide = soft_64bit(cpu), memory = fast_is_memory(in);
+    bool wide = soft_64bit(cpu), memory = x86_has_memory_operand(in);
     bool call = in->operation == X86_OP_CALL_INDIRECT;
     if (in->operand_size != (wide ? 8 : 4) || (memory && !fast_lower_memory(cpu, in, op))) {
         return SOFT_FAST_NONE;

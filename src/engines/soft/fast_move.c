@@ -108,7 +108,7 @@ static enum soft_fast_kind lower_extension(const struct soft_cpu *cpu,
             continue;
         }
         op->destination = in->reg;
-        if (fast_is_memory(in)) {
+        if (x86_has_memory_operand(in)) {
             op->handler = extensions[i].from_memory;
             return fast_lower_memory(cpu, in, op) ? SOFT_FAST_NEXT : SOFT_FAST_NONE;
         }
@@ -201,7 +201,7 @@ static enum soft_fast_kind lower_stack(const struct soft_cpu *cpu, const struct 
         return SOFT_FAST_NEXT;
     }
     bool push = in->operation == X86_OP_PUSH;
-    if (fast_is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         op->handler = wide ? push_memory_8 : push_memory_4;
         return push && fast_lower_memory(cpu, in, op) ? SOFT_FAST_NEXT : SOFT_FAST_NONE;
     }
@@ -271,7 +271,7 @@ static enum soft_fast_kind lower_conditional(const struct soft_cpu *cpu,
                                              const struct x86_instruction *in, struct soft_op *op)
 {
     op->immediate = in->condition;
-    bool memory = fast_is_memory(in);
+    bool memory = x86_has_memory_operand(in);
     if (memory && !fast_lower_memory(cpu, in, op)) {
         return SOFT_FAST_NONE;
     }
@@ -341,7 +341,7 @@ FAST_MULTIPLY(8)
 static enum soft_fast_kind lower_multiply(const struct soft_cpu *cpu,
                                           const struct x86_instruction *in, struct soft_op *op)
 {
-    bool wide = in->operand_size == 8, memory = fast_is_memory(in);
+    bool wide = in->operand_size == 8, memory = x86_has_memory_operand(in);
     bool immediate = in->operation == X86_OP_IMUL3;
     if (in->operand_size < 4 || (immediate && memory) ||
         (memory && !fast_lower_memory(cpu, in, op))) {
@@ -396,7 +396,7 @@ static const struct {
 
 static enum soft_fast_kind lower_shift_by_cl(const struct x86_instruction *in, struct soft_op *op)
 {
-    if (in->opcode != 0xd3 || fast_is_memory(in) || in->operand_size < 4) {
+    if (in->opcode != 0xd3 || x86_has_memory_operand(in) || in->operand_size < 4) {
         return SOFT_FAST_NONE;
     }
     for (size_t i = 0; i < sizeof(shifts_by_cl) / sizeof(shifts_by_cl[0]); i++) {
@@ -453,7 +453,7 @@ static enum soft_fast_kind lower_sign(const struct x86_instruction *in, struct s
 
 static enum soft_fast_kind lower_exchange(const struct x86_instruction *in, struct soft_op *op)
 {
-    if (fast_is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         return SOFT_FAST_NONE; /* locked */
     }
     unsigned int size = in->operand_size;
@@ -470,7 +470,7 @@ static enum soft_fast_kind lower_mov(const struct soft_cpu *cpu, const struct x8
 {
     unsigned int size = in->operand_size, index = soft_size_index(size);
     uint8_t reg = fast_register(in, in->reg, size), rm = fast_register(in, in->rm, size);
-    bool memory = fast_is_memory(in);
+    bool memory = x86_has_memory_operand(in);
     if (memory && !fast_lower_memory(cpu, in, op)) {
         return SOFT_FAST_NONE;
     }

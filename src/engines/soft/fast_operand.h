@@ -112,11 +112,6 @@ static inline uint8_t fast_register(const struct x86_instruction *in, unsigned i
     return (uint8_t)(high ? (number - 4) * 8 + 1 : number * 8);
 }
 
-static inline bool fast_is_memory(const struct x86_instruction *in)
-{
-    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
-}
-
 /* One a family; each takes the operations of its own table and says NONE to the rest. */
 enum soft_fast_kind fast_lower_alu(const struct soft_cpu *cpu, const struct x86_instruction *in,
                                    struct soft_op *op);

@@ -41,7 +41,7 @@ static void note_pointers(struct soft_cpu *cpu, const struct x86_instruction *de
     pointers->fip = cpu->rip;
     pointers->fcs = cpu->segment[X86_CS].selector;
     pointers->fop = (uint16_t)((decoded->opcode & 7) << 8 | decoded->modrm);
-    if ((decoded->flags & X86_INSTRUCTION_MEMORY) != 0) {
+    if (x86_has_memory_operand(decoded)) {
         pointers->fdp = soft_effective_address(cpu, decoded);
         pointers->fds = cpu->segment[decoded->segment].selector;
     }

@@ -110,6 +110,11 @@ struct x86_instruction {
     uint16_t immediate2;       /* selector of a far pointer, level of ENTER, second byte of EXTRQ */
 };
 
+static inline bool x86_has_memory_operand(const struct x86_instruction *in)
+{
+    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
+}
+
 /*
  * Decodes one instruction.
  *

@@ -17,7 +17,7 @@ static void add_segment_base(struct generate *generate, unsigned int segment)
     }
     emit_alu_memory(emitter, EMIT_ADD, T0,
                     emit_gs(offsetof(struct soft_cpu, address_base) + 8u * segment));
-    if ((generate->unit->mode & SOFT_MODE_DECODE) != X86_DECODE_64) {
+    if (!unit_is_64bit(generate->unit)) {
         EMIT(emitter, 0x45, 0x89, 0xd2); /* MOV R10D, R10D: linear addresses are cut to 32 bits */
     }
 }
@@ -40,7 +40,7 @@ static struct address operand_address(const struct generate *generate,
 static struct address stack_address(const struct generate *generate, unsigned int base,
                                     int32_t displacement)
 {
-    bool code64 = (generate->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    bool code64 = unit_is_64bit(generate->unit);
     return (struct address){.base = base,
                             .index = X86_REGISTER_NONE,
                             .displacement = displacement,
@@ -170,7 +170,6 @@ static void emit_group_check(struct generate *generate, int slot, struct address
     if (stub->site != NULL) {
         stub->site->with_address = again;
         stub->site->from = group->from;
-        stub->site->own_size = (uint8_t)access->size;
         stub->site->own_write = access->write;
     }
     emit_load(emitter, T0, emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, host)), 8);
@@ -193,7 +192,7 @@ static struct emit_memory group_memory(struct generate *generate, enum unit_acce
                                        const struct address *address, const struct access *access)
 {
     struct emitter *emitter = &generate->emitter;
-    unsigned int first = (access->keep & ACCESS_KEEPS_R10) != 0 ? T1 : T0;
+    unsigned int first = access->spares_r10 ? T1 : T0;
     unsigned int other = first == T0 ? T1 : T0;
     bool simple = address->size == 8 && address->index == X86_REGISTER_NONE && address->base < 16 &&
                   address->base != T0 && address->base != T1 &&
@@ -223,7 +222,7 @@ static struct emit_memory checked_access(struct generate *generate, const struct
 {
     generate_clobber_flags_before(generate);
     emit_check(generate, address, access);
-    if ((access->keep & ACCESS_KEEPS_R10) == 0) {
+    if (!access->spares_r10) {
         return emit_at(T0, 0);
     }
     emit_move(&generate->emitter, T1, T0);

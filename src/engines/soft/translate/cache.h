@@ -52,13 +52,12 @@ struct translate_site {
     uint16_t uncounted; /* instructions before it that are not yet in cpu->instructions */
     uint8_t length;     /* of the instruction */
     uint16_t size;      /* of the access or the group that it leads; a store's: 0: in this page */
-    int32_t from;     /* a group: its lowest address, relative to that of the leader's own access */
-    uint8_t own_size; /* … which is of that size */
-    bool own_write;
-    bool write;                     /* the access needs a write tag */
-    bool leaves;                    /* control goes back to the run loop behind it */
-    bool keeps;                     /* … since what it had to keep is not kept (RECIPE_MEMORY) */
-    bool vectors;                   /* code behind it counts on vector registers being loaded */
+    int32_t from;   /* a group: its lowest address, relative to that of the leader's own access */
+    bool own_write; /* … which is a store */
+    bool write;     /* the access needs a write tag */
+    bool leaves;    /* control goes back to the run loop behind it */
+    bool keeps;     /* … since what it had to keep is not kept (RECIPE_MEMORY) */
+    bool vectors;   /* code behind it counts on vector registers being loaded */
     struct translate_recipe recipe; /* of the flags before the instruction */
     int16_t stack_undo;             /* to be added to RSP before the instruction can be run again */
 };

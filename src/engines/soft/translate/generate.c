@@ -2,173 +2,10 @@
 
 #include <string.h>
 
-#include "engines/soft/tlb.h"
 #include "engines/soft/translate/select.h"
 #include "engines/soft/vm.h"
 
 #define ALL_FLAGS ((uint16_t)X86_FLAGS_ARITHMETIC)
-
-/* Both take RAX; AH is what LAHF and SAHF know. */
-#define LAHF_SETO 0x9f, 0x0f, 0x90, 0xc0
-#define ADD_SAHF  0x04, 0x7f, 0x9e /* ADD AL, 7FH overflows when AL, the guest's OF, is 1 */
-
-/* --- flags --- */
-
-static void save_flags(struct generate *generate, unsigned int scratch)
-{
-    struct emitter *emitter = &generate->emitter;
-    generate->cached[scratch - T0] = false;
-    emit_move(emitter, scratch, X86_RAX);
-    EMIT(emitter, LAHF_SETO);
-    emit_store(emitter, GS_FIELD(arithmetic), X86_RAX, 2);
-    emit_move(emitter, X86_RAX, scratch);
-    generate->saved = true;
-}
-
-static void emit_restore_flags(struct emitter *emitter, unsigned int scratch)
-{
-    emit_move(emitter, scratch, X86_RAX);
-    emit_load(emitter, X86_RAX, GS_FIELD(arithmetic), 2);
-    EMIT(emitter, ADD_SAHF);
-    emit_move(emitter, X86_RAX, scratch);
-}
-
-static bool overwrites_flags(const struct unit_instruction *at)
-{
-    return at->kind == UNIT_NATIVE && at->facts.flags_read == 0 &&
-           at->facts.flags_written == ALL_FLAGS;
-}
-
-/* Can something show flags that nobody wants, from an instruction on, before they are overwritten?
- */
-static bool may_show_flags(const struct unit *unit, unsigned int from)
-{
-    for (unsigned int i = from; i < unit->count; i++) {
-        if (!translate_is_quiet(&unit->instruction[i])) {
-            return true;
-        }
-        if (overwrites_flags(&unit->instruction[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/*
- * True if the flags of the instruction at `from`, which nobody wants from `here` on, can be told by
- * the recipe until they are overwritten: what it looks at stays in its registers that long.
- */
-static bool recipe_lasts(const struct unit *unit, unsigned int from, unsigned int here,
-                         uint32_t needs)
-{
-    for (unsigned int i = from + 1; i < unit->count; i++) {
-        const struct unit_instruction *at = &unit->instruction[i];
-        if (i >= here && overwrites_flags(at)) {
-            return true;
-        }
-        if ((at->facts.writes & needs) != 0) {
-            return false;
-        }
-    }
-    return false;
-}
-
-static bool looks_at_memory(const struct translate_recipe *recipe)
-{
-    return recipe->kind != RECIPE_LOGIC &&
-           (recipe->first == RECIPE_MEMORY || recipe->second == RECIPE_MEMORY);
-}
-
-static bool find_recipe(struct generate *generate)
-{
-    uint32_t needs;
-    if (generate->producer < 0) {
-        return false;
-    }
-    unsigned int from = (unsigned int)generate->producer;
-    generate->recipe = translate_recipe_of(&generate->unit->instruction[from], &needs);
-    if (generate->recipe.kind != RECIPE_NONE &&
-        (generate->operand_kept || !looks_at_memory(&generate->recipe)) &&
-        recipe_lasts(generate->unit, from, generate->index, needs)) {
-        return true;
-    }
-    generate->recipe.kind = RECIPE_NONE;
-    return false;
-}
-
-/* An access by itself, or a group's first: it makes a check, and that destroys EFLAGS. */
-static bool makes_check(const struct unit_instruction *at)
-{
-    if (translate_is_quiet(at)) {
-        return false;
-    }
-    for (unsigned int i = 0; i < UNIT_ACCESSES; i++) {
-        if (at->grouping[i].group != NO_GROUP && !at->grouping[i].leads) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool generate_should_keep_operand(const struct generate *generate)
-{
-    const struct unit *unit = generate->unit;
-    uint32_t needs;
-    struct translate_recipe recipe = translate_recipe_of(generate->at, &needs);
-    if (recipe.kind == RECIPE_NONE || !looks_at_memory(&recipe)) {
-        return false;
-    }
-    for (unsigned int i = generate->index + 1; i < unit->count; i++) {
-        const struct unit_instruction *at = &unit->instruction[i];
-        if (makes_check(at)) {
-            return translate_flags_before(at) == 0 && recipe_lasts(unit, generate->index, i, needs);
-        }
-        if (overwrites_flags(at)) {
-            return false;
-        }
-    }
-    return false;
-}
-
-void generate_clobber_flags_by(struct generate *generate, uint16_t wanted, unsigned int scratch)
-{
-    if (generate->native && !generate->saved &&
-        (wanted != 0 ||
-         (may_show_flags(generate->unit, generate->index) && !find_recipe(generate)))) {
-        save_flags(generate, scratch);
-    }
-    generate->native = false;
-}
-
-void generate_clobber_flags(struct generate *generate, uint16_t wanted)
-{
-    generate_clobber_flags_by(generate, wanted, T0);
-}
-
-void generate_clobber_flags_before(struct generate *generate)
-{
-    generate_clobber_flags(generate, translate_flags_before(generate->at));
-}
-
-void generate_need_flags(struct generate *generate, unsigned int scratch)
-{
-    if (!generate->native && generate->saved) {
-        generate->cached[scratch - T0] = false;
-        emit_restore_flags(&generate->emitter, scratch);
-    }
-    generate->native = true;
-}
-
-void generate_note_flags(struct generate *generate)
-{
-    if ((generate->at->facts.flags_changed | generate->at->facts.flags_written) != 0) {
-        generate->native = true;
-        generate->saved = false;
-        generate->producer = (int)generate->index;
-        generate->operand_kept = false;
-        generate->recipe.kind = RECIPE_NONE;
-    }
-}
 
 /* --- registers --- */
 
@@ -185,6 +22,24 @@ void generate_spill(struct generate *generate, unsigned int reg)
     if (reg == T0 || reg == T1) {
         emit_store(&generate->emitter, GS_REGISTER(reg), reg, 8);
         generate->cached[reg - T0] = true;
+    }
+}
+
+void generate_fill_read(struct generate *generate)
+{
+    for (unsigned int reg = T0; reg <= T1; reg++) {
+        if ((generate->at->facts.reads >> reg & 1) != 0) {
+            generate_fill(generate, reg);
+        }
+    }
+}
+
+void generate_spill_written(struct generate *generate)
+{
+    for (unsigned int reg = T0; reg <= T1; reg++) {
+        if ((generate->at->facts.writes >> reg & 1) != 0) {
+            generate_spill(generate, reg);
+        }
     }
 }
 
@@ -268,7 +123,7 @@ static bool is_patched(const struct generate *generate, int64_t target)
 
 void generate_exit(struct generate *generate, int condition, int64_t target)
 {
-    bool code64 = (generate->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    bool code64 = unit_is_64bit(generate->unit);
     bool backward = target <= generate->at->offset;
     generate_count_instructions(generate, generate->index + 1, T0);
     struct translate_link *link = new_link(generate, (uint16_t)(target & (int64_t)SOFT_PAGE_MASK));
@@ -396,7 +251,7 @@ static void emit_poll_and_leave(struct generate *generate, const struct stub *st
     struct emitter *emitter = &generate->emitter;
     if (stub->native) {
         generate->saved = false;
-        save_flags(generate, T0);
+        generate_save_flags(generate, T0);
     }
     emit_alu_memory_immediate(emitter, EMIT_CMP, GS_FIELD(attention), 0, 4);
     emit_jump_if(emitter, EMIT_IF_NOT_EQUAL, emit_address(emitter));
@@ -472,7 +327,7 @@ static void place_pending(struct generate *generate, const uint8_t *place)
  */
 static bool is_poll_place(const struct unit_instruction *at)
 {
-    return overwrites_flags(at) && (at->in.decoded.flags & X86_INSTRUCTION_MEMORY) == 0;
+    return generate_overwrites_flags(at) && !x86_has_memory_operand(&at->in.decoded);
 }
 
 static bool goes_back(const struct unit_instruction *at)
@@ -557,14 +412,14 @@ static bool wants_flags_saved(const struct unit *unit)
     if (translate_flags_before(&unit->instruction[0]) != 0) {
         return false;
     }
-    return may_show_flags(unit, 0);
+    return generate_may_show_flags(unit, 0);
 }
 
 static void generate_entry(struct generate *generate)
 {
     generate->native = true;
     if (wants_flags_saved(generate->unit)) {
-        save_flags(generate, T0);
+        generate_save_flags(generate, T0);
         generate->native = false;
     }
     generate->block->entry_saved = emit_address(&generate->emitter);
@@ -575,7 +430,7 @@ static void generate_entry_saved(struct generate *generate)
 {
     if (translate_flags_before(&generate->unit->instruction[0]) != 0) {
         generate->block->entry_saved = emit_address(&generate->emitter);
-        emit_restore_flags(&generate->emitter, T0);
+        generate_restore_flags(generate, T0);
         emit_jump(&generate->emitter, generate->block->code);
     }
 }

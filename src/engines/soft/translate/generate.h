@@ -18,6 +18,10 @@
 #define T0 10u
 #define T1 11u
 
+/* The arithmetic flags to AX and from it, as cpu->arithmetic has them; AH is LAHF's and SAHF's. */
+#define LAHF_SETO 0x9f, 0x0f, 0x90, 0xc0
+#define ADD_SAHF  0x04, 0x7f, 0x9e /* ADD AL, 7FH overflows when AL, the guest's OF, is 1 */
+
 /* The place of a field of struct soft_cpu. */
 #define GS_FIELD(field) emit_gs(offsetof(struct soft_cpu, field))
 #define GS_REGISTER(n)  emit_gs(offsetof(struct soft_cpu, gpr) + 8 * (size_t)(n))
@@ -96,7 +100,17 @@ struct generate {
     unsigned int stub_count;
 };
 
-/* --- flags --- */
+/* --- flags: generate_flags.c --- */
+
+/* EFLAGS to cpu->arithmetic, and back; scratch: T0 or T1, which is taken for it. */
+void generate_save_flags(struct generate *generate, unsigned int scratch);
+void generate_restore_flags(struct generate *generate, unsigned int scratch);
+
+/* It writes all of them, and reads none. */
+bool generate_overwrites_flags(const struct unit_instruction *at);
+/* Can something show flags that nobody wants, from an instruction on, before they are overwritten?
+ */
+bool generate_may_show_flags(const struct unit *unit, unsigned int from);
 
 /* Before host code that destroys EFLAGS; wanted: the flags that must outlive it. */
 void generate_clobber_flags(struct generate *generate, uint16_t wanted);
@@ -118,6 +132,9 @@ void generate_note_flags(struct generate *generate);
 
 void generate_fill(struct generate *generate, unsigned int reg); /* any other: nothing */
 void generate_spill(struct generate *generate, unsigned int reg);
+/* The same for those that the current instruction reads, or may have changed. */
+void generate_fill_read(struct generate *generate);
+void generate_spill_written(struct generate *generate);
 /* Scratch is about to be overwritten. */
 static inline void generate_scratch(struct generate *generate)
 {
@@ -139,17 +156,14 @@ struct stub *generate_stub_if(struct generate *generate, unsigned int condition,
 struct access {
     unsigned int size; /* bytes */
     bool write;
-    bool aligned;      /* it must be, or it is #GP(0) */
-    bool alone;        /* on a miss the interpreter runs the whole instruction */
-    unsigned int keep; /* ACCESS_KEEPS_…: scratch registers that will hold operands */
+    bool aligned;    /* it must be, or it is #GP(0) */
+    bool alone;      /* on a miss the interpreter runs the whole instruction */
+    bool spares_r10; /* R10 will hold another operand (R11 may not, too, then) */
 };
-
-#define ACCESS_KEEPS_R10 1u
-#define ACCESS_KEEPS_R11 2u /* not both */
 
 /*
  * The host's memory operand for the ModRM memory operand, or for the stack at base + displacement.
- * It may go by one of T0 and T1, but by none that is kept; the other one is free. EFLAGS may have
+ * It may go by T0, or if that is spared by T1; the other one is free. EFLAGS may have
  * been destroyed (translate_flags_before says what was saved). Whoever uses these must say so in
  * select.c's table, as groups.c relies on it.
  */

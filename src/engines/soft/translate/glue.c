@@ -118,7 +118,7 @@ static void make_leave(struct emitter *emitter, struct translate_glue *glue)
 {
     glue->leave_native = emit_address(emitter);
     emit_store(emitter, GS_REGISTER(X86_RAX), X86_RAX, 8);
-    EMIT(emitter, 0x9f, 0x0f, 0x90, 0xc0); /* LAHF; SETO AL */
+    EMIT(emitter, LAHF_SETO);
     emit_store(emitter, GS_FIELD(arithmetic), X86_RAX, 2);
     emit_load(emitter, X86_RAX, GS_REGISTER(X86_RAX), 8);
     glue->leave_saved = emit_address(emitter);
@@ -150,7 +150,7 @@ static const uint8_t *make_call(struct emitter *emitter, c_function *function)
     EMIT(emitter, 0xff, 0xd0); /* CALL RAX */
     take_vectors_back(emitter);
     emit_load(emitter, X86_RAX, GS_FIELD(arithmetic), 2);
-    EMIT(emitter, 0x04, 0x7f, 0x9e); /* ADD AL, 7FH; SAHF */
+    EMIT(emitter, ADD_SAHF);
     load_registers(emitter);
     emit_load(emitter, T0, GS_FIELD(translate.host_address), 8);
     emit_load(emitter, T1, GS_REGISTER(T1), 8);

@@ -99,7 +99,7 @@ static void note_operand(struct analysis *analysis, const struct unit_instructio
                          unsigned int place)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    bool code64 = (analysis->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    bool code64 = unit_is_64bit(analysis->unit);
     if (in->segment == X86_FS || in->segment == X86_GS || in->memory_size == 0 ||
         in->address_size != (code64 ? 8 : 4) || in->memory_size > 64) {
         return;
@@ -128,7 +128,7 @@ static void note_operand(struct analysis *analysis, const struct unit_instructio
 static void note_stack(struct analysis *analysis, unsigned int place, unsigned int base,
                        int32_t displacement, bool write)
 {
-    bool code64 = (analysis->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    bool code64 = unit_is_64bit(analysis->unit);
     struct value value = analysis->values[base];
     struct candidate one = {.base = value.unknown,
                             .index = analysis->values[X86_REGISTER_NONE].unknown,
@@ -154,8 +154,8 @@ static void set(struct analysis *analysis, unsigned int reg, struct value value,
 static bool follow(struct analysis *analysis, const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    unsigned int width = (analysis->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 8 : 4;
-    bool memory = (in->flags & X86_INSTRUCTION_MEMORY) != 0;
+    unsigned int width = unit_width(analysis->unit);
+    bool memory = x86_has_memory_operand(in);
     bool immediate = in->immediate_size != 0 && (in->flags & X86_INSTRUCTION_MODRM) != 0;
     if (at->kind != UNIT_NATIVE || in->operand_size != width) {
         return false;
@@ -206,16 +206,16 @@ static void forget_written(struct analysis *analysis, const struct unit_instruct
 static bool pops_rsp(const struct x86_instruction *in)
 {
     unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
-    return (in->flags & X86_INSTRUCTION_MEMORY) == 0 && reg == X86_RSP;
+    return !x86_has_memory_operand(in) && reg == X86_RSP;
 }
 
 /* Stack instructions: their access, and what becomes of RSP. False: it is none of them. */
 static bool take_stack(struct analysis *analysis, const struct unit_instruction *at,
                        unsigned int place)
 {
-    int32_t width = (analysis->unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 8 : 4;
+    int32_t width = (int32_t)unit_width(analysis->unit);
     struct value rsp = analysis->values[X86_RSP];
-    bool is_memory = (at->in.decoded.flags & X86_INSTRUCTION_MEMORY) != 0;
+    bool is_memory = x86_has_memory_operand(&at->in.decoded);
     switch ((enum x86_operation)at->in.decoded.operation) {
     case X86_OP_PUSH:
     case X86_OP_PUSHF:

@@ -35,7 +35,7 @@ static uint32_t register_bit(unsigned int reg, unsigned int size, bool has_rex)
 static void take_operands(const struct x86_instruction *in, struct translate_recipe *recipe)
 {
     bool has_modrm = (in->flags & X86_INSTRUCTION_MODRM) != 0;
-    uint8_t rm = (in->flags & X86_INSTRUCTION_MEMORY) != 0 ? RECIPE_MEMORY : in->rm;
+    uint8_t rm = x86_has_memory_operand(in) ? RECIPE_MEMORY : in->rm;
     if (in->operation == X86_OP_NEG) {
         recipe->first = recipe->second = rm;
     } else if (in->immediate_size != 0) { /* of the accumulator, where there is no ModRM */

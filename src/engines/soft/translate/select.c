@@ -2,11 +2,6 @@
 
 /* --- instructions that are the same on the host, but for their memory operand --- */
 
-static bool is_memory(const struct x86_instruction *in)
-{
-    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
-}
-
 /* Opcodes that have a byte register in ModRM.reg. */
 static bool has_byte_register(const struct x86_instruction *in)
 {
@@ -103,7 +98,7 @@ bool select_is_in_reach(const struct x86_instruction *in)
 
 bool select_address_is_simple(const struct unit *unit, const struct x86_instruction *in)
 {
-    bool code64 = (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+    bool code64 = unit_is_64bit(unit);
     if (!select_is_in_reach(in)) {
         return false;
     }
@@ -123,7 +118,7 @@ bool select_address_is_simple(const struct unit *unit, const struct x86_instruct
 static bool has_ignored_bits(const struct unit *unit, const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    if (in->encoding != X86_ENCODING_VEX || (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64) {
+    if (in->encoding != X86_ENCODING_VEX || unit_is_64bit(unit)) {
         return false;
     }
     const uint8_t *before_opcode = &at->in.bytes[in->opcode_offset - 1];
@@ -143,7 +138,7 @@ bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
     if (in->map == X86_MAP_ONE_BYTE && in->opcode == 0x82) {
         return false; /* not there in 64-bit mode, in which the host runs it */
     }
-    if (!is_memory(in)) {
+    if (!x86_has_memory_operand(in)) {
         return (in->flags & X86_INSTRUCTION_LOCK) == 0;
     }
     bool both = names_register(in, T0) && names_register(in, T1);
@@ -154,8 +149,8 @@ bool select_plain_test(const struct soft_cpu *cpu, const struct unit *unit,
 /* INC and DEC by their short opcodes, which are REX prefixes on the host. */
 static bool is_short_step(const struct generate *generate, const struct x86_instruction *in)
 {
-    return (generate->unit->mode & SOFT_MODE_DECODE) != X86_DECODE_64 &&
-           in->map == X86_MAP_ONE_BYTE && (in->opcode & 0xf0) == 0x40;
+    return !unit_is_64bit(generate->unit) && in->map == X86_MAP_ONE_BYTE &&
+           (in->opcode & 0xf0) == 0x40;
 }
 
 /* The bytes without the prefixes that mean nothing to an instruction without a memory operand. */
@@ -225,8 +220,7 @@ static void select_plain_memory(struct generate *generate)
     struct access access = {.size = in->memory_size,
                             .write = writes_rm(in),
                             .aligned = in->operation == X86_OP_CMPXCHG16B,
-                            .keep = (names_register(in, T0) ? ACCESS_KEEPS_R10 : 0) |
-                                    (names_register(in, T1) ? ACCESS_KEEPS_R11 : 0)};
+                            .spares_r10 = names_register(in, T0)};
     struct emit_memory memory = generate_operand(generate, in, &access);
     unsigned int scratch = generate_free_scratch(memory);
     keep_flags(generate, scratch);
@@ -255,22 +249,14 @@ static void select_plain_memory(struct generate *generate)
 void select_plain(struct generate *generate)
 {
     const struct unit_instruction *at = generate->at;
-    if (is_memory(&at->in.decoded)) {
+    if (x86_has_memory_operand(&at->in.decoded)) {
         select_plain_memory(generate);
         return;
     }
     keep_flags(generate, T0);
-    for (unsigned int reg = T0; reg <= T1; reg++) {
-        if ((at->facts.reads >> reg & 1) != 0) {
-            generate_fill(generate, reg);
-        }
-    }
+    generate_fill_read(generate);
     emit_register_form(generate, at);
-    for (unsigned int reg = T0; reg <= T1; reg++) {
-        if ((at->facts.writes >> reg & 1) != 0) {
-            generate_spill(generate, reg);
-        }
-    }
+    generate_spill_written(generate);
     generate_note_flags(generate);
 }
 
@@ -449,7 +435,7 @@ void translate_select(struct generate *generate)
 
 bool translate_has_operand_access(const struct unit_instruction *at)
 {
-    return rows[at->in.decoded.operation].by_operand && is_memory(&at->in.decoded) &&
+    return rows[at->in.decoded.operation].by_operand && x86_has_memory_operand(&at->in.decoded) &&
            !select_is_bit_string(&at->in.decoded);
 }
 
@@ -476,7 +462,7 @@ bool translate_is_quiet(const struct unit_instruction *at)
     }
     if (row->select == select_plain || row->select == select_vector ||
         row->select == select_vzero) {
-        return !is_memory(&at->in.decoded);
+        return !x86_has_memory_operand(&at->in.decoded);
     }
     return row->select == select_lea || row->select == select_nop || row->select == select_jcc ||
            row->select == select_jmp;

@@ -3,31 +3,26 @@
  */
 #include "engines/soft/translate/select.h"
 
-static unsigned int width_of(const struct unit *unit)
-{
-    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 8 : 4;
-}
-
 bool select_branch_test(const struct soft_cpu *cpu, const struct unit *unit,
                         const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
     (void)cpu;
     if (in->operation == X86_OP_RET) {
-        return in->operand_size == width_of(unit) && (in->immediate & 0xffff) < 0x7000;
+        return in->operand_size == unit_width(unit) && (in->immediate & 0xffff) < 0x7000;
     }
     int64_t target = in->immediate + at->offset + in->length;
-    return in->operand_size == width_of(unit) && target == (int32_t)target;
+    return in->operand_size == unit_width(unit) && target == (int32_t)target;
 }
 
 bool select_indirect_test(const struct soft_cpu *cpu, const struct unit *unit,
                           const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    if (in->operand_size != width_of(unit)) {
+    if (in->operand_size != unit_width(unit)) {
         return false;
     }
-    return (in->flags & X86_INSTRUCTION_MEMORY) == 0 || select_plain_test(cpu, unit, at);
+    return !x86_has_memory_operand(in) || select_plain_test(cpu, unit, at);
 }
 
 static int64_t target_of(const struct generate *generate)
@@ -52,8 +47,8 @@ static void push_return(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     const struct unit_instruction *at = generate->at;
-    unsigned int width = width_of(generate->unit);
-    struct access access = {.size = width, .write = true, .keep = ACCESS_KEEPS_R11};
+    unsigned int width = unit_width(generate->unit);
+    struct access access = {.size = width, .write = true};
     struct emit_memory memory = generate_stack(generate, X86_RSP, -(int32_t)width, &access);
     emit_load(emitter, T1, GS_REGISTER(SOFT_GPR_CODE), 8);
     emit_load_effective(emitter, T1, emit_at(T1, at->offset + at->in.decoded.length), width);
@@ -74,9 +69,9 @@ void select_call(struct generate *generate)
 static void load_target(struct generate *generate)
 {
     const struct x86_instruction *in = &generate->at->in.decoded;
-    unsigned int width = width_of(generate->unit);
+    unsigned int width = unit_width(generate->unit);
     generate_clobber_flags_before(generate);
-    if ((in->flags & X86_INSTRUCTION_MEMORY) != 0) {
+    if (x86_has_memory_operand(in)) {
         struct access access = {.size = width};
         struct emit_memory memory = generate_operand(generate, in, &access);
         emit_load(&generate->emitter, T0, memory, width);
@@ -103,7 +98,7 @@ void select_jmp_indirect(struct generate *generate)
 void select_call_indirect(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
-    unsigned int width = width_of(generate->unit);
+    unsigned int width = unit_width(generate->unit);
     load_target(generate);
     emit_store(emitter, GS_FIELD(translate.temporary), T0, 8);
     if (width == 8) {
@@ -122,7 +117,7 @@ void select_call_indirect(struct generate *generate)
 void select_ret(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
-    unsigned int width = width_of(generate->unit);
+    unsigned int width = unit_width(generate->unit);
     int32_t release = (int32_t)width + (int32_t)(generate->at->in.decoded.immediate & 0xffff);
     struct access access = {.size = width};
     generate_clobber_flags_before(generate);

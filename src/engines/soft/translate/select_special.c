@@ -77,12 +77,12 @@ void select_divide(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     const struct x86_instruction *in = &generate->at->in.decoded;
-    bool is_memory = (in->flags & X86_INSTRUCTION_MEMORY) != 0, native = generate->native;
+    bool is_memory = x86_has_memory_operand(in), native = generate->native;
     struct emit_memory memory = {.base = X86_REGISTER_NONE, .index = X86_REGISTER_NONE};
     generate_clobber_flags(generate, (uint16_t)X86_FLAGS_ARITHMETIC);
     generate->native = native; /* saving them has not changed them */
     if (is_memory) {
-        struct access access = {.size = in->memory_size, .keep = ACCESS_KEEPS_R11};
+        struct access access = {.size = in->memory_size};
         memory = generate_operand(generate, in, &access);
     } else if (in->rm == T0 || in->rm == T1) {
         emit_load(emitter, T0, GS_REGISTER(in->rm), 8);
@@ -105,7 +105,7 @@ bool select_is_bit_string(const struct x86_instruction *in)
 {
     bool is_bit = in->operation == X86_OP_BT || in->operation == X86_OP_BTS ||
                   in->operation == X86_OP_BTR || in->operation == X86_OP_BTC;
-    return is_bit && in->immediate_size == 0 && (in->flags & X86_INSTRUCTION_MEMORY) != 0;
+    return is_bit && in->immediate_size == 0 && x86_has_memory_operand(in);
 }
 
 bool select_bit_test(const struct soft_cpu *cpu, const struct unit *unit,
@@ -115,8 +115,7 @@ bool select_bit_test(const struct soft_cpu *cpu, const struct unit *unit,
     if (!select_is_bit_string(in)) {
         return select_plain_test(cpu, unit, at);
     }
-    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 && in->address_size == 8 &&
-           select_is_in_reach(in);
+    return unit_is_64bit(unit) && in->address_size == 8 && select_is_in_reach(in);
 }
 
 static void load_bit_number(struct generate *generate, unsigned int reg)

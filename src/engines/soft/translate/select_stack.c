@@ -3,30 +3,20 @@
  */
 #include "engines/soft/translate/select.h"
 
-static unsigned int width_of(const struct unit *unit)
-{
-    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64 ? 8 : 4;
-}
-
-static bool is_memory(const struct x86_instruction *in)
-{
-    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
-}
-
 static void move_rsp(struct generate *generate, int32_t by)
 {
     emit_load_effective(&generate->emitter, X86_RSP, emit_at(X86_RSP, by),
-                        width_of(generate->unit));
+                        unit_width(generate->unit));
 }
 
 bool select_push_test(const struct soft_cpu *cpu, const struct unit *unit,
                       const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    if (in->operand_size != width_of(unit)) {
+    if (in->operand_size != unit_width(unit)) {
         return false;
     }
-    return !is_memory(in) || select_plain_test(cpu, unit, at);
+    return !x86_has_memory_operand(in) || select_plain_test(cpu, unit, at);
 }
 
 static bool is_immediate_push(const struct x86_instruction *in)
@@ -42,7 +32,7 @@ static unsigned int pushed_register(const struct x86_instruction *in)
 /* A pushed memory operand waits in the vCPU's state while the stack is looked up. */
 static void load_pushed_memory(struct generate *generate, const struct x86_instruction *in)
 {
-    struct access access = {.size = width_of(generate->unit)};
+    struct access access = {.size = unit_width(generate->unit)};
     struct emit_memory memory = generate_operand(generate, in, &access);
     unsigned int scratch = generate_free_scratch(memory);
     emit_load(&generate->emitter, scratch, memory, access.size);
@@ -54,16 +44,16 @@ void select_push(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     const struct x86_instruction *in = &generate->at->in.decoded;
-    unsigned int width = width_of(generate->unit), reg = pushed_register(in);
+    unsigned int width = unit_width(generate->unit), reg = pushed_register(in);
     struct access access = {.size = width, .write = true};
-    if (is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         load_pushed_memory(generate, in);
     } else if (reg == T0 && !is_immediate_push(in)) {
-        access.keep = ACCESS_KEEPS_R10;
+        access.spares_r10 = true;
     }
     struct emit_memory memory = generate_stack(generate, X86_RSP, -(int32_t)width, &access);
     unsigned int scratch = generate_free_scratch(memory);
-    if (is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         emit_load(emitter, scratch, GS_FIELD(translate.temporary), 8);
         generate->cached[scratch - T0] = false;
         emit_store(emitter, memory, scratch, width);
@@ -81,11 +71,11 @@ bool select_pop_test(const struct soft_cpu *cpu, const struct unit *unit,
                      const struct unit_instruction *at)
 {
     const struct x86_instruction *in = &at->in.decoded;
-    if (in->operand_size != width_of(unit)) {
+    if (in->operand_size != unit_width(unit)) {
         return false;
     }
     bool moves_far = in->base == X86_RSP && in->displacement > INT32_MAX - 8; /* pop_to_memory */
-    return !is_memory(in) || (select_plain_test(cpu, unit, at) && !moves_far);
+    return !x86_has_memory_operand(in) || (select_plain_test(cpu, unit, at) && !moves_far);
 }
 
 /* "POP—Pop a Value From the Stack": an address that uses rSP finds it incremented already. */
@@ -93,7 +83,7 @@ static void pop_to_memory(struct generate *generate, struct emit_memory top)
 {
     struct emitter *emitter = &generate->emitter;
     struct x86_instruction in = generate->at->in.decoded;
-    unsigned int width = width_of(generate->unit), scratch = generate_free_scratch(top);
+    unsigned int width = unit_width(generate->unit), scratch = generate_free_scratch(top);
     struct access access = {.size = width, .write = true};
     emit_load(emitter, scratch, top, width);
     emit_store(emitter, GS_FIELD(translate.temporary), scratch, 8);
@@ -114,11 +104,11 @@ void select_pop(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
     const struct x86_instruction *in = &generate->at->in.decoded;
-    unsigned int width = width_of(generate->unit);
+    unsigned int width = unit_width(generate->unit);
     unsigned int reg = (in->opcode & 0xf8) == 0x58 ? in->reg : in->rm;
     struct access access = {.size = width};
     struct emit_memory memory = generate_stack(generate, X86_RSP, 0, &access);
-    if (is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         pop_to_memory(generate, memory);
         return;
     }
@@ -133,13 +123,13 @@ bool select_leave_test(const struct soft_cpu *cpu, const struct unit *unit,
                        const struct unit_instruction *at)
 {
     (void)cpu;
-    return at->in.decoded.operand_size == width_of(unit);
+    return at->in.decoded.operand_size == unit_width(unit);
 }
 
 void select_leave(struct generate *generate)
 {
     struct emitter *emitter = &generate->emitter;
-    unsigned int width = width_of(generate->unit);
+    unsigned int width = unit_width(generate->unit);
     struct access access = {.size = width};
     struct emit_memory memory = generate_stack(generate, X86_RBP, 0, &access);
     unsigned int scratch = generate_free_scratch(memory);

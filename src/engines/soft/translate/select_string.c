@@ -15,7 +15,7 @@ bool select_string_test(const struct soft_cpu *cpu, const struct unit *unit,
 {
     const struct x86_instruction *in = &at->in.decoded;
     (void)cpu;
-    if ((unit->mode & SOFT_MODE_DECODE) != X86_DECODE_64 || in->address_size != 8) {
+    if (!unit_is_64bit(unit) || in->address_size != 8) {
         return false;
     }
     bool has_base = in->segment == X86_FS || in->segment == X86_GS;

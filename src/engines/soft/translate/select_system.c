@@ -7,11 +7,6 @@
 
 #define FLAGS_BYTE(n) emit_gs(offsetof(struct soft_cpu, flags) + (n))
 
-static bool is_64bit(const struct unit *unit)
-{
-    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
-}
-
 bool select_kernel_test(const struct soft_cpu *cpu, const struct unit *unit,
                         const struct unit_instruction *at)
 {
@@ -91,7 +86,7 @@ void select_access_check(struct generate *generate)
 bool select_swapgs_test(const struct soft_cpu *cpu, const struct unit *unit,
                         const struct unit_instruction *at)
 {
-    return is_64bit(unit) && select_kernel_test(cpu, unit, at);
+    return unit_is_64bit(unit) && select_kernel_test(cpu, unit, at);
 }
 
 void select_swapgs(struct generate *generate)
@@ -109,7 +104,7 @@ bool select_pushf_test(const struct soft_cpu *cpu, const struct unit *unit,
                        const struct unit_instruction *at)
 {
     (void)cpu;
-    return at->in.decoded.operand_size == (is_64bit(unit) ? 8 : 4);
+    return at->in.decoded.operand_size == (unit_is_64bit(unit) ? 8 : 4);
 }
 
 /* Neither VM nor RF is ever set in translated code. */
@@ -170,7 +165,7 @@ bool select_from_segment_test(const struct soft_cpu *cpu, const struct unit *uni
     const struct x86_instruction *in = &at->in.decoded;
     (void)cpu;
     (void)unit;
-    return (in->flags & X86_INSTRUCTION_MEMORY) == 0 && (in->reg & 7) < X86_SEGMENT_COUNT;
+    return !x86_has_memory_operand(in) && (in->reg & 7) < X86_SEGMENT_COUNT;
 }
 
 void select_from_segment(struct generate *generate)

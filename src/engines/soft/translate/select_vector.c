@@ -9,16 +9,6 @@
 #include "engines/soft/translate/emit_vector.h"
 #include "engines/soft/translate/select.h"
 
-static bool is_memory(const struct x86_instruction *in)
-{
-    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
-}
-
-static bool is_64bit(const struct unit *unit)
-{
-    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
-}
-
 bool select_vector_test(const struct soft_cpu *cpu, const struct unit *unit,
                         const struct unit_instruction *at)
 {
@@ -27,7 +17,7 @@ bool select_vector_test(const struct soft_cpu *cpu, const struct unit *unit,
     if ((unit->mode & TRANSLATE_VECTORS) == 0) {
         return false;
     }
-    return !is_memory(in) ||
+    return !x86_has_memory_operand(in) ||
            (select_address_is_simple(unit, in) && in->memory_size != 0 && in->memory_size <= 32);
 }
 
@@ -35,7 +25,7 @@ bool select_vzero_test(const struct soft_cpu *cpu, const struct unit *unit,
                        const struct unit_instruction *at)
 {
     /* outside 64-bit mode it leaves registers 8 to 15 alone, which the host's would not */
-    return is_64bit(unit) && select_vector_test(cpu, unit, at);
+    return unit_is_64bit(unit) && select_vector_test(cpu, unit, at);
 }
 
 /* At an instruction's beginning: the guest's vector registers are in the host's. */
@@ -63,13 +53,12 @@ static void select_vector_memory(struct generate *generate)
     struct access access = {.size = in->memory_size,
                             .write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0,
                             .aligned = (in->shape & X86_SHAPE_ALIGNED) != 0,
-                            .keep = (names_register(in, T0) ? ACCESS_KEEPS_R10 : 0) |
-                                    (names_register(in, T1) ? ACCESS_KEEPS_R11 : 0)};
+                            .spares_r10 = names_register(in, T0)};
     struct emit_memory operand = generate_operand(generate, in, &access);
     if ((in->shape & X86_SHAPE_REG_GPR) != 0 && (generate->at->facts.reads >> in->reg & 1) != 0) {
         generate_fill(generate, in->reg);
     }
-    emit_vector(&generate->emitter, in, is_64bit(generate->unit), &operand);
+    emit_vector(&generate->emitter, in, unit_is_64bit(generate->unit), &operand);
     if ((in->shape & X86_SHAPE_REG_GPR) != 0) {
         generate_spill(generate, in->reg);
     }
@@ -83,21 +72,13 @@ void select_vector_operands(struct generate *generate)
 {
     const struct unit_instruction *at = generate->at;
     const struct x86_instruction *in = &at->in.decoded;
-    if (is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         select_vector_memory(generate);
         return;
     }
-    for (unsigned int reg = T0; reg <= T1; reg++) {
-        if ((at->facts.reads >> reg & 1) != 0) {
-            generate_fill(generate, reg);
-        }
-    }
-    emit_vector(&generate->emitter, in, is_64bit(generate->unit), NULL);
-    for (unsigned int reg = T0; reg <= T1; reg++) {
-        if ((at->facts.writes >> reg & 1) != 0) {
-            generate_spill(generate, reg);
-        }
-    }
+    generate_fill_read(generate);
+    emit_vector(&generate->emitter, in, unit_is_64bit(generate->unit), NULL);
+    generate_spill_written(generate);
     generate_note_flags(generate);
 }
 

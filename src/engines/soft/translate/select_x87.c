@@ -15,11 +15,6 @@
 
 #define FPU_FIELD(base, field) emit_at((base), (int32_t)offsetof(struct soft_fpu, field))
 
-static bool is_memory(const struct x86_instruction *in)
-{
-    return (in->flags & X86_INSTRUCTION_MEMORY) != 0;
-}
-
 /* --- the control instructions, which leave the pointers alone --- */
 
 enum x87_kind {
@@ -74,7 +69,8 @@ bool select_x87_test(const struct soft_cpu *cpu, const struct unit *unit,
     if ((unit->mode & TRANSLATE_X87) == 0 || kind_of(in) == X87_CALLOUT) {
         return false;
     }
-    return !is_memory(in) || (select_address_is_simple(unit, in) && in->memory_size != 0);
+    return !x86_has_memory_operand(in) ||
+           (select_address_is_simple(unit, in) && in->memory_size != 0);
 }
 
 bool select_fwait_test(const struct soft_cpu *cpu, const struct unit *unit,
@@ -120,7 +116,7 @@ static bool next_overwrites(const struct generate *generate)
 {
     const struct unit_instruction *next = generate->at + 1;
     return generate->index + 1 < generate->unit->count && sets_pointers(next) &&
-           !is_memory(&next->in.decoded) && next->facts.flags_written == 0;
+           !x86_has_memory_operand(&next->in.decoded) && next->facts.flags_written == 0;
 }
 
 static void store_selector(struct generate *generate, unsigned int segment, size_t place)
@@ -148,13 +144,13 @@ static void note_pointers(struct generate *generate)
     struct emitter *emitter = &generate->emitter;
     const struct x86_instruction *in = &generate->at->in.decoded;
     generate_scratch(generate);
-    if (is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         store_data_pointer(generate);
     }
     if (next_overwrites(generate)) {
         return;
     }
-    if (!is_memory(in)) {
+    if (!x86_has_memory_operand(in)) {
         emit_load(emitter, T1, GS_FIELD(fpu), 8);
     }
     emit_load(emitter, T0, GS_REGISTER(SOFT_GPR_CODE), 8);
@@ -231,7 +227,7 @@ void select_x87(struct generate *generate)
     const struct unit_instruction *at = generate->at;
     const struct x86_instruction *in = &at->in.decoded;
     need_x87(generate);
-    if (is_memory(in)) {
+    if (x86_has_memory_operand(in)) {
         select_x87_memory(generate);
         return;
     }
@@ -252,13 +248,14 @@ bool select_mmx_test(const struct soft_cpu *cpu, const struct unit *unit,
 {
     const struct x86_instruction *in = &at->in.decoded;
     if ((unit->mode & TRANSLATE_X87) == 0 ||
-        (is_memory(in) && (in->shape & X86_SHAPE_REG_MMX) == 0)) {
+        (x86_has_memory_operand(in) && (in->shape & X86_SHAPE_REG_MMX) == 0)) {
         return false; /* CVTPI2PS and CVTPI2PD from memory do not always touch the x87 state */
     }
     if ((in->shape & SHAPE_VECTOR) != 0) {
         return select_vector_test(cpu, unit, at);
     }
-    return !is_memory(in) || (select_address_is_simple(unit, in) && in->memory_size != 0);
+    return !x86_has_memory_operand(in) ||
+           (select_address_is_simple(unit, in) && in->memory_size != 0);
 }
 
 /* The host's MMX registers do to its x87 registers what the guest's do. */

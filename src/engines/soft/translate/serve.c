@@ -60,14 +60,35 @@ static void resume_elsewhere(struct soft_cpu *cpu)
     leave(cpu);
 }
 
+/* Changes when linear addresses may mean other code: a block may not go on then. */
+static uint64_t generations(const struct soft_cpu *cpu)
+{
+    return cpu->code_generation[0] + cpu->code_generation[1];
+}
+
+/* What an instruction that C runs must leave as it was for its block to go on. */
+struct expected {
+    uint64_t rip; /* of the next instruction */
+    uint64_t generations;
+};
+
+/* C is about to run the site's instruction. */
+static struct expected begin_instruction(struct soft_cpu *cpu, const struct translate_site *site)
+{
+    at_site(cpu, site);
+    cpu->statistics.callouts++;
+    return (struct expected){.rip = cpu->next_rip & cpu->address_mask,
+                             .generations = generations(cpu)};
+}
+
 /* Behind an instruction that C has run: on in the block, if that still holds. */
 static void resume_behind(struct soft_cpu *cpu, const struct translate_site *site,
-                          uint64_t expected, uint64_t generations)
+                          const struct expected *expected)
 {
     bool same =
-        cpu->rip == expected && site->resume != NULL &&
+        cpu->rip == expected->rip && site->resume != NULL &&
         translate_mode_of(cpu) == cpu->translate.translator->key_mode && /* MXCSR, x87 controls */
-        generations == cpu->code_generation[0] + cpu->code_generation[1] &&
+        generations(cpu) == expected->generations &&
         (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
          (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;
     if (same) {
@@ -95,12 +116,11 @@ static unsigned int length_at_rip(struct soft_cpu *cpu)
 static void interpret_rest(struct soft_cpu *cpu)
 {
     const struct translate_block *block = cpu->translate.translator->checked;
-    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    uint64_t before = generations(cpu);
     uint64_t end = cpu->gpr[SOFT_GPR_CODE] + (block->physical & SOFT_PAGE_MASK);
     end += block->guest_length;
     uint64_t next = cpu->rip;
-    while (cpu->rip == next && cpu->rip < end &&
-           generations == cpu->code_generation[0] + cpu->code_generation[1]) {
+    while (cpu->rip == next && cpu->rip < end && generations(cpu) == before) {
         next = cpu->rip + length_at_rip(cpu);
         soft_run_single(cpu);
     }
@@ -109,28 +129,22 @@ static void interpret_rest(struct soft_cpu *cpu)
 void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
 {
     (void)unused;
-    at_site(cpu, site);
-    cpu->statistics.callouts++;
-    uint64_t expected = cpu->next_rip & cpu->address_mask;
-    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    struct expected expected = begin_instruction(cpu, site);
     bool x87 = cpu->fpu->live;
     soft_run_bytes(cpu, site->bytes, site->length);
     if (x87) {
         soft_fpu_load(cpu->fpu); /* code behind it may count on that */
     }
-    if (cpu->lockstep != NULL && site->keeps && cpu->rip == expected) {
+    if (cpu->lockstep != NULL && site->keeps && cpu->rip == expected.rip) {
         interpret_rest(cpu);
     }
-    resume_behind(cpu, site, expected, generations);
+    resume_behind(cpu, site, &expected);
 }
 
 void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused)
 {
     (void)unused;
-    at_site(cpu, site);
-    cpu->statistics.callouts++;
-    uint64_t expected = cpu->next_rip & cpu->address_mask;
-    uint64_t generations = cpu->code_generation[0] + cpu->code_generation[1];
+    struct expected expected = begin_instruction(cpu, site);
     site->instruction->execute(cpu, site->instruction);
     cpu->rip = cpu->next_rip & (soft_64bit(cpu) ? UINT64_MAX : UINT32_MAX);
     cpu->instructions++;
@@ -139,19 +153,23 @@ void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, 
         resume_elsewhere(cpu);
         return;
     }
-    resume_behind(cpu, site, expected, generations);
+    resume_behind(cpu, site, &expected);
 }
 
-/* The host address for an access, once the TLB has an entry for it; NULL if it gets none. */
-static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+/*
+ * The host address for all that the site looked up, from linear on, once the TLB has an entry for
+ * it; NULL if it gets none. Raises what the instruction's own access, at `own`, raises.
+ */
+static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear,
+                         uint64_t own, bool own_write)
 {
     const struct soft_tlb_entry *entry;
     uint64_t last = SOFT_PAGE_SIZE - site->size;
     if ((linear & SOFT_PAGE_MASK) > last || (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
         return NULL;
     }
-    enum soft_access access = site->write ? SOFT_WRITE : SOFT_READ;
-    soft_translate(cpu, soft_current_regime(cpu), linear, access);
+    enum soft_access access = own_write ? SOFT_WRITE : SOFT_READ;
+    soft_translate(cpu, soft_current_regime(cpu), own, access);
     return site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
                        : soft_tlb_read(cpu, linear, site->size);
 }
@@ -160,28 +178,13 @@ void translate_access(struct soft_cpu *cpu, const struct translate_site *site, u
 {
     at_site(cpu, site);
     *(site->write ? &cpu->statistics.slow_writes : &cpu->statistics.slow_reads) += 1;
-    uint8_t *host = fill_tlb(cpu, site, linear);
+    uint8_t *host = fill_tlb(cpu, site, linear, linear, site->write);
     cpu->instructions -= site->uncounted;
     if (host != NULL) {
         resume_at(cpu, site->with_address, (uint64_t)(uintptr_t)host);
     } else {
         translate_single(cpu, site, 0);
     }
-}
-
-/* May a group's range be touched as it is? Raises what the leader's own access raises. */
-static bool fill_for_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
-{
-    const struct soft_tlb_entry *entry;
-    uint64_t own = (linear - (uint64_t)(int64_t)site->from) & cpu->address_mask;
-    if ((linear & SOFT_PAGE_MASK) > SOFT_PAGE_SIZE - site->size ||
-        (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
-        return false;
-    }
-    enum soft_access access = site->own_write ? SOFT_WRITE : SOFT_READ;
-    soft_translate(cpu, soft_current_regime(cpu), own, access);
-    return (site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
-                        : soft_tlb_read(cpu, linear, site->size)) != NULL;
 }
 
 /* The same code with each access checked by itself, from the leader on. */
@@ -200,7 +203,8 @@ static const uint8_t *plain_code(struct soft_cpu *cpu)
 void translate_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
 {
     at_site(cpu, site);
-    if (fill_for_group(cpu, site, linear)) {
+    uint64_t own = (linear - (uint64_t)(int64_t)site->from) & cpu->address_mask;
+    if (fill_tlb(cpu, site, linear, own, site->own_write) != NULL) {
         cpu->instructions -= site->uncounted;
         resume_at(cpu, site->with_address, 0);
         return;

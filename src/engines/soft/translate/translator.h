@@ -64,6 +64,17 @@ struct unit {
     uint64_t second;       /* … that is in this physical page (address >> 12) */
 };
 
+static inline bool unit_is_64bit(const struct unit *unit)
+{
+    return (unit->mode & SOFT_MODE_DECODE) == X86_DECODE_64;
+}
+
+/* Bytes of an address, of what is pushed, and of RIP, in the mode's own width. */
+static inline unsigned int unit_width(const struct unit *unit)
+{
+    return unit_is_64bit(unit) ? 8 : 4;
+}
+
 /* Addresses of the glue code. */
 struct translate_glue {
     const uint8_t *enter;                      /* see translate_enter */
