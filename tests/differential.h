@@ -21,6 +21,7 @@
 #include "vm/engine.h"
 #include "x86/decode/decode.h"
 #include "x86/registers.h"
+#include "x86/state.h"
 
 /* --- random numbers: splitmix64, so that any 64-bit seed will do --- */
 
@@ -106,6 +107,12 @@ struct differential_outcome {
 
 /* The state that a case starts from. Corpus entries rely on it: it must stay as it is. */
 void differential_start(const struct differential_case *what, struct differential_outcome *start);
+
+/* General, FS and GS bases, RIP, RFLAGS, x87 and vector registers, to a vCPU's state and from it.
+ */
+void differential_load_registers(struct x86_state *state,
+                                 const struct differential_registers *from);
+void differential_store_registers(const struct x86_state *state, struct differential_registers *to);
 
 /* --- making cases (differential_generate.c) --- */
 

@@ -1,8 +1,8 @@
 /* What must be the same after a case, and cases for people to read. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <string.h>
 
+#include "comparison.h"
 #include "differential.h"
 #include "x86/disassemble.h"
 
@@ -63,23 +63,6 @@ static uint64_t flags_compared(const struct differential_case *what)
 }
 
 /* --- one difference after the other --- */
-
-struct comparison {
-    FILE *to;
-    bool equal;
-};
-
-__attribute__((format(printf, 2, 3))) static void differ(struct comparison *comparison,
-                                                         const char *format, ...)
-{
-    va_list arguments;
-    comparison->equal = false;
-    if (comparison->to != NULL) {
-        va_start(arguments, format);
-        vfprintf(comparison->to, format, arguments);
-        va_end(arguments);
-    }
-}
 
 static void compare_word(struct comparison *comparison, const char *name, uint64_t native,
                          uint64_t soft)

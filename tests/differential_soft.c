@@ -191,12 +191,9 @@ static void store_memory(const struct differential_soft *soft, struct differenti
 static void load_registers(struct x86_state *state, const struct differential_case *what,
                            const struct differential_registers *from)
 {
-    const uint64_t components = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
     const struct x86_segment flat = state->segment[X86_SS];
     const struct x86_segment null = {.attributes = X86_SEGMENT_UNUSABLE};
-    memcpy(state->gpr, from->gpr, sizeof(state->gpr));
-    state->rip = from->rip;
-    state->rflags = from->rflags;
+    differential_load_registers(state, from);
     state->activity = X86_ACTIVE;
     state->segment[X86_CS] =
         (struct x86_segment){.limit = UINT32_MAX,
@@ -204,29 +201,6 @@ static void load_registers(struct x86_state *state, const struct differential_ca
                              .selector = what->is_32 ? DIFFERENTIAL_CS_32 : DIFFERENTIAL_CS_64};
     state->segment[X86_DS] = what->is_32 ? flat : null;
     state->segment[X86_ES] = what->is_32 ? flat : null;
-    state->segment[X86_FS].base = from->fs_base;
-    state->segment[X86_GS].base = from->gs_base;
-    memset(state->xsave + 512, 0, 64);
-    memcpy(state->xsave, from->x87, 512);
-    memcpy(state->xsave + 512, &components, 8);
-    for (unsigned int i = 0; i < 16; i++) {
-        memcpy(state->xsave + 576 + 16 * i, from->ymm[i] + 16, 16);
-    }
-}
-
-static void store_registers(const struct x86_state *state, struct differential_registers *to)
-{
-    memset(to, 0, sizeof(*to));
-    memcpy(to->gpr, state->gpr, sizeof(to->gpr));
-    to->rip = state->rip;
-    to->rflags = state->rflags;
-    to->fs_base = state->segment[X86_FS].base;
-    to->gs_base = state->segment[X86_GS].base;
-    memcpy(to->x87, state->xsave, 512);
-    for (unsigned int i = 0; i < 16; i++) {
-        memcpy(to->ymm[i], state->xsave + DIFFERENTIAL_X87_XMM + 16 * i, 16);
-        memcpy(to->ymm[i] + 16, state->xsave + 576 + 16 * i, 16);
-    }
 }
 
 static void judge(const struct differential_case *what, const struct vcpu_exit *exit,
@@ -269,7 +243,7 @@ void differential_soft_run(struct differential_soft *soft, enum differential_vcp
     if (status == 0) {
         status = soft_engine.get_state(vcpu, GROUPS, &soft->state, &error);
     }
-    store_registers(&soft->state, &end->registers);
+    differential_store_registers(&soft->state, &end->registers);
     store_memory(soft, &end->memory);
     judge(what, &exit, end);
     if (status != 0) {

@@ -245,3 +245,39 @@ void differential_start(const struct differential_case *what, struct differentia
     start->error = 0;
     start->address = 0;
 }
+
+/* --- a vCPU's registers --- */
+
+#define AT_COMPONENTS 512 /* of XSAVE's standard form */
+#define AT_YMM_UPPER  576
+
+void differential_load_registers(struct x86_state *state, const struct differential_registers *from)
+{
+    const uint64_t components = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
+    memcpy(state->gpr, from->gpr, sizeof(state->gpr));
+    state->rip = from->rip;
+    state->rflags = from->rflags;
+    state->segment[X86_FS].base = from->fs_base;
+    state->segment[X86_GS].base = from->gs_base;
+    memset(state->xsave + AT_COMPONENTS, 0, 64);
+    memcpy(state->xsave, from->x87, 512);
+    memcpy(state->xsave + AT_COMPONENTS, &components, 8);
+    for (unsigned int i = 0; i < 16; i++) {
+        memcpy(state->xsave + AT_YMM_UPPER + 16 * i, from->ymm[i] + 16, 16);
+    }
+}
+
+void differential_store_registers(const struct x86_state *state, struct differential_registers *to)
+{
+    memset(to, 0, sizeof(*to));
+    memcpy(to->gpr, state->gpr, sizeof(to->gpr));
+    to->rip = state->rip;
+    to->rflags = state->rflags;
+    to->fs_base = state->segment[X86_FS].base;
+    to->gs_base = state->segment[X86_GS].base;
+    memcpy(to->x87, state->xsave, 512);
+    for (unsigned int i = 0; i < 16; i++) {
+        memcpy(to->ymm[i], state->xsave + DIFFERENTIAL_X87_XMM + 16 * i, 16);
+        memcpy(to->ymm[i] + 16, state->xsave + AT_YMM_UPPER + 16 * i, 16);
+    }
+}

@@ -1,32 +1,15 @@
 /* What must be the same after a program; programs for people to read, as files, and smaller. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "comparison.h"
 #include "program.h"
 #include "x86/disassemble.h"
 
 #define BYTES_SHOWN 16
 
 /* --- one difference after the other --- */
-
-struct comparison {
-    FILE *to;
-    bool equal;
-};
-
-__attribute__((format(printf, 2, 3))) static void differ(struct comparison *comparison,
-                                                         const char *format, ...)
-{
-    va_list arguments;
-    comparison->equal = false;
-    if (comparison->to != NULL) {
-        va_start(arguments, format);
-        vfprintf(comparison->to, format, arguments);
-        va_end(arguments);
-    }
-}
 
 static void compare_word(struct comparison *comparison, const char *name, uint64_t expected,
                          uint64_t actual)

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "engines/soft/soft.h"
+#include "no_cr8.h"
 #include "program.h"
 #include "x86/descriptor.h"
 
@@ -296,19 +297,9 @@ static void set_system(struct x86_state *state, const struct program *program)
 static void set_registers(struct x86_state *state, const struct program *program,
                           const struct differential_registers *from)
 {
-    const uint64_t components = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
-    memcpy(state->gpr, from->gpr, sizeof(state->gpr));
+    differential_load_registers(state, from);
     state->gpr[X86_RSP] = PROGRAM_STACK + 0x1000;
     state->rip = PROGRAM_CODE + program->start;
-    state->rflags = from->rflags;
-    state->segment[X86_FS].base = from->fs_base;
-    state->segment[X86_GS].base = from->gs_base;
-    memset(state->xsave + 512, 0, 64);
-    memcpy(state->xsave, from->x87, 512);
-    memcpy(state->xsave + 512, &components, 8);
-    for (unsigned int i = 0; i < 16; i++) {
-        memcpy(state->xsave + 576 + 16 * i, from->ymm[i] + 16, 16);
-    }
 }
 
 static void load(struct program_machine *machine, const struct program *program)
@@ -376,18 +367,6 @@ static int interrupt_acknowledge(void *context)
     }
     machine->interrupts_taken++;
     return PROGRAM_IRQ;
-}
-
-static uint8_t get_cr8(void *context)
-{
-    (void)context;
-    return 0;
-}
-
-static void set_cr8(void *context, uint8_t value)
-{
-    (void)context;
-    (void)value;
 }
 
 /* --- running --- */
@@ -461,21 +440,6 @@ static enum program_end run(struct program_machine *machine, struct vcpu_exit *e
     return end;
 }
 
-static void store_registers(const struct x86_state *state, struct differential_registers *to)
-{
-    memset(to, 0, sizeof(*to));
-    memcpy(to->gpr, state->gpr, sizeof(to->gpr));
-    to->rip = state->rip;
-    to->rflags = state->rflags;
-    to->fs_base = state->segment[X86_FS].base;
-    to->gs_base = state->segment[X86_GS].base;
-    memcpy(to->x87, state->xsave, 512);
-    for (unsigned int i = 0; i < 16; i++) {
-        memcpy(to->ymm[i], state->xsave + DIFFERENTIAL_X87_XMM + 16 * i, 16);
-        memcpy(to->ymm[i] + 16, state->xsave + 576 + 16 * i, 16);
-    }
-}
-
 static void store_memory(const struct program_machine *machine, struct program_outcome *outcome)
 {
     const uint8_t *log = machine->ram + physical_of(PROGRAM_LOG);
@@ -515,7 +479,7 @@ static void run_program(struct program_machine *machine, const struct program *p
     if (soft_engine.get_state(machine->vcpu, X86_STATE_ALL, &machine->state, &error) != 0) {
         outcome->end = PROGRAM_FAILED;
     }
-    store_registers(&machine->state, &outcome->registers);
+    differential_store_registers(&machine->state, &outcome->registers);
     store_memory(machine, outcome);
     outcome->device_accesses = machine->device_accesses;
     outcome->device_hash = machine->device_hash;
@@ -587,8 +551,8 @@ static int create(struct program_machine *machine, struct error *error)
     }
     machine->interrupts = (struct interrupt_source){.pending = interrupt_pending,
                                                     .acknowledge = interrupt_acknowledge,
-                                                    .get_cr8 = get_cr8,
-                                                    .set_cr8 = set_cr8,
+                                                    .get_cr8 = no_get_cr8,
+                                                    .set_cr8 = no_set_cr8,
                                                     .context = machine};
     machine->error = error;
     machine->has_thread = pthread_create(&machine->thread, NULL, live, machine) == 0;

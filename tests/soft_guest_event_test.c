@@ -5,6 +5,7 @@
 #include "boot/cpu_state.h"
 #include "check.h"
 #include "engines/soft/soft.h"
+#include "no_cr8.h"
 #include "soft_guest.h"
 #include "x86/descriptor.h"
 #include "x86/registers.h"
@@ -113,18 +114,6 @@ static int line_acknowledge(void *context)
     return 0x40;
 }
 
-static uint8_t line_get_cr8(void *context)
-{
-    (void)context;
-    return 0;
-}
-
-static void line_set_cr8(void *context, uint8_t value)
-{
-    (void)context;
-    (void)value;
-}
-
 /* "External Interrupts": what was acknowledged is delivered. */
 static void test_interrupt(void)
 {
@@ -135,8 +124,8 @@ static void test_interrupt(void)
     struct line line = {.raised = true};
     const struct interrupt_source source = {.pending = line_pending,
                                             .acknowledge = line_acknowledge,
-                                            .get_cr8 = line_get_cr8,
-                                            .set_cr8 = line_set_cr8,
+                                            .get_cr8 = no_get_cr8,
+                                            .set_cr8 = no_set_cr8,
                                             .context = &line};
     soft_guest_set_interrupts(&guest, &source);
     LOAD(&guest, 0x90, 0xf4);

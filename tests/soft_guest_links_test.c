@@ -10,41 +10,21 @@
 #include "check.h"
 #include "engines/soft/soft.h"
 #include "soft_guest.h"
+#include "soft_guest_window.h"
 #include "soft_machine.h"
 #include "x86/registers.h"
 
-#define TABLES UINT64_C(0x310000) /* PML4, page directory pointers, two directories, a table */
-#define TABLE  UINT64_C(0x314000) /* the window's */
-#define FRAMES UINT64_C(0x380000)
-#define PAGE   UINT64_C(0x1000)
-#define ENTRY  UINT64_C(0x67) /* present, writable, user, accessed, dirty */
-#define LARGE  UINT64_C(0x80)
-#define WINDOW UINT64_C(0x40000000)
-
-static void map(struct soft_guest *guest, unsigned int page, unsigned int frame)
-{
-    soft_guest_write(guest, TABLE + 8 * page, (FRAMES + frame * PAGE) | ENTRY, 8);
-}
-
 static bool open_window(struct soft_guest *guest)
 {
-    if (!soft_guest_open(guest, SOFT_GUEST_64)) {
+    if (!soft_guest_window_open(guest)) {
         return false;
     }
-    soft_guest_write(guest, TABLES, (TABLES + PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + 511 * 8, (TABLES + PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + PAGE, (TABLES + 2 * PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + PAGE + 8, (TABLES + 3 * PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + 2 * PAGE, ENTRY | LARGE, 8);
-    soft_guest_write(guest, TABLES + 2 * PAGE + 8, UINT64_C(0x200000) | ENTRY | LARGE, 8);
-    soft_guest_write(guest, TABLES + 3 * PAGE, TABLE | ENTRY, 8);
     for (unsigned int i = 0; i < 4; i++) {
-        map(guest, i, i);
+        soft_guest_window_map(guest, i, i);
         soft_guest_write(guest, FRAMES + i * PAGE, 0xb8, 1); /* mov eax, frame; ret */
         soft_guest_write(guest, FRAMES + i * PAGE + 1, i, 4);
         soft_guest_write(guest, FRAMES + i * PAGE + 5, 0xc3, 1);
     }
-    guest->state.cr3 = TABLES;
     return true;
 }
 
@@ -151,7 +131,7 @@ static void test_page_at_two_addresses(void)
 {
     struct soft_guest guest;
     if (open_window(&guest)) {
-        map(&guest, 2, 0);
+        soft_guest_window_map(&guest, 2, 0);
         soft_guest_write(&guest, FRAMES + 0x800, 0x7ebe9, 5); /* jmp to 0xff0 */
         soft_guest_write(&guest, FRAMES + 0xff0, UINT64_C(0x9090909090909090), 8);
         soft_guest_write(&guest, FRAMES + 0xff8, UINT64_C(0x9090909090909090), 8);

@@ -6,35 +6,20 @@
  */
 #include "check.h"
 #include "soft_guest.h"
+#include "soft_guest_window.h"
 #include "soft_machine.h"
 #include "x86/registers.h"
 
-#define TABLES UINT64_C(0x310000) /* PML4, page directory pointers, two directories, a table */
-#define TABLE  UINT64_C(0x314000) /* for 1 GByte on */
-#define FRAMES UINT64_C(0x380000)
-#define PAGE   UINT64_C(0x1000)
-#define ENTRY  UINT64_C(0x67) /* present, writable, user, accessed, dirty */
-#define LARGE  UINT64_C(0x80)
-#define WINDOW UINT64_C(0x40000000)
-
 static bool open_guest(struct soft_guest *guest)
 {
-    if (!soft_guest_open(guest, SOFT_GUEST_64)) {
+    if (!soft_guest_window_open(guest)) {
         return false;
     }
-    soft_guest_write(guest, TABLES, (TABLES + PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + 511 * 8, (TABLES + PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + PAGE, (TABLES + 2 * PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + PAGE + 8, (TABLES + 3 * PAGE) | ENTRY, 8);
     soft_guest_write(guest, TABLES + PAGE + 510 * 8, (TABLES + 2 * PAGE) | ENTRY, 8);
-    soft_guest_write(guest, TABLES + 2 * PAGE, ENTRY | LARGE, 8);
-    soft_guest_write(guest, TABLES + 2 * PAGE + 8, UINT64_C(0x200000) | ENTRY | LARGE, 8);
     soft_guest_write(guest, TABLES + 2 * PAGE + 8 * 8, UINT64_C(0x200000) | ENTRY | LARGE, 8);
-    soft_guest_write(guest, TABLES + 3 * PAGE, TABLE | ENTRY, 8);
     for (unsigned int i = 0; i < 512; i++) {
-        soft_guest_write(guest, TABLE + 8 * i, (FRAMES + i % 4 * PAGE) | ENTRY, 8);
+        soft_guest_window_map(guest, i, i % 4);
     }
-    guest->state.cr3 = TABLES;
     return true;
 }
 

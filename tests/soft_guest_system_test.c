@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "engines/soft/soft.h"
+#include "no_cr8.h"
 #include "soft_guest.h"
 #include "x86/registers.h"
 
@@ -181,18 +182,6 @@ static int line_acknowledge(void *context)
     return 0x40;
 }
 
-static uint8_t line_get_cr8(void *context)
-{
-    (void)context;
-    return 0;
-}
-
-static void line_set_cr8(void *context, uint8_t value)
-{
-    (void)context;
-    (void)value;
-}
-
 /* offset: of the STI within its page; the instruction behind it runs before the interrupt. */
 static void test_shadow_of_sti(uint64_t offset)
 {
@@ -204,8 +193,8 @@ static void test_shadow_of_sti(uint64_t offset)
     bool raised = true;
     const struct interrupt_source source = {.pending = line_pending,
                                             .acknowledge = line_acknowledge,
-                                            .get_cr8 = line_get_cr8,
-                                            .set_cr8 = line_set_cr8,
+                                            .get_cr8 = no_get_cr8,
+                                            .set_cr8 = no_set_cr8,
                                             .context = &raised};
     uint64_t start = SOFT_GUEST_CODE + offset;
     CHECK_EQUAL(guestmem_write(guest.memory, gpa(start), code, sizeof code), 0);

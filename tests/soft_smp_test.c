@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "engines/soft/cpu.h"
+#include "no_cr8.h"
 #include "soft_machine.h"
 #include "soft_tier.h"
 #include "x86/registers.h"
@@ -256,18 +257,6 @@ static int tiny_acknowledge(void *context)
     return 0x20;
 }
 
-static uint8_t tiny_get_cr8(void *context)
-{
-    (void)context;
-    return 0;
-}
-
-static void tiny_set_cr8(void *context, uint8_t value)
-{
-    (void)context;
-    (void)value;
-}
-
 struct exchange {
     struct soft_machine *machine;
     struct tiny_controller controllers[MACHINE_CPUS_MAX];
@@ -320,8 +309,8 @@ static void test_interrupts(unsigned int cpus)
     for (unsigned int i = 0; i < cpus; i++) {
         exchange.sources[i] = (struct interrupt_source){.pending = tiny_pending,
                                                         .acknowledge = tiny_acknowledge,
-                                                        .get_cr8 = tiny_get_cr8,
-                                                        .set_cr8 = tiny_set_cr8,
+                                                        .get_cr8 = no_get_cr8,
+                                                        .set_cr8 = no_set_cr8,
                                                         .context = &exchange.controllers[i]};
         machine->cpus[i].interrupts = &exchange.sources[i];
     }
