@@ -72,7 +72,7 @@ static void test_mappings(void)
 {
     struct code_memory *memory;
     unsigned int before = mapping_count();
-    CHECK_EQUAL(code_memory_create(SIZE, &memory, NULL), 0);
+    CHECK_EQUAL(code_memory_create(SIZE, 0, &memory, NULL), 0);
     const void *code = code_memory_add(memory, return_42, sizeof(return_42));
     CHECK_EQUAL(call(code), 42);
     /* "/dev/zero" is how the kernel calls shared anonymous memory, and what perf looks for. */
@@ -94,7 +94,7 @@ static int run_under_policy(void)
     if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) != 0) {
         return NO_SUCH_POLICY;
     }
-    if (code_memory_create(SIZE, &memory, &error) != 0) {
+    if (code_memory_create(SIZE, 0, &memory, &error) != 0) {
         return NO_MEMORY;
     }
     const void *code = code_memory_add(memory, return_42, sizeof(return_42));
@@ -123,7 +123,7 @@ static void test_too_much(void)
 {
     struct code_memory *memory;
     struct error error = {{0}};
-    CHECK(code_memory_create((size_t)1 << 60, &memory, &error) < 0);
+    CHECK(code_memory_create((size_t)1 << 60, 0, &memory, &error) < 0);
     CHECK(error.text[0] != '\0');
 }
 

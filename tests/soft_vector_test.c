@@ -362,7 +362,7 @@ static void test_code_memory(void)
 {
     struct code_memory *memory;
     static const uint8_t code[] = {0xb8, 0x2a, 0, 0, 0, 0xc3}; /* mov eax, 42; ret */
-    CHECK_EQUAL(code_memory_create(4096, &memory, NULL), 0);
+    CHECK_EQUAL(code_memory_create(4096, 0, &memory, NULL), 0);
     const void *first = code_memory_add(memory, code, sizeof(code));
     CHECK(first != NULL && code_memory_contains(memory, (uintptr_t)first));
     CHECK(!code_memory_contains(memory, (uintptr_t)&memory));

@@ -152,6 +152,7 @@ static void revoke_writes(struct soft_cpu *cpu, uint64_t physical)
         }
     }
     pthread_mutex_unlock(&vm->cpus_lock);
+    translate_stack_clear_stores(cpu); /* the others do when they see write_revoked */
     if (vm->vcpu_count > 1 && vm->has_membarrier) {
         /* Every thread of the process passes a full barrier before this returns. */
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);

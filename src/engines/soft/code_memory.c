@@ -17,8 +17,8 @@
 
 struct code_memory {
     uint8_t *writable;
-    const uint8_t *executable;
-    size_t size, used;
+    uint8_t *reserved; /* the executable mapping, and then the data */
+    size_t size, beside, used;
 };
 
 static int open_memory(size_t size, struct error *error)
@@ -50,18 +50,12 @@ static bool map_anonymous(struct code_memory *memory)
     if (writable == MAP_FAILED) {
         return false;
     }
-    void *executable = mremap(writable, 0, size, MREMAP_MAYMOVE);
-    if (executable == MAP_FAILED) {
-        munmap(writable, size);
-        return false;
-    }
-    if (mprotect(executable, size, PROT_READ | PROT_EXEC) != 0) {
-        munmap(executable, size);
+    if (mremap(writable, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, memory->reserved) == MAP_FAILED ||
+        mprotect(memory->reserved, size, PROT_READ | PROT_EXEC) != 0) {
         munmap(writable, size);
         return false;
     }
     memory->writable = writable;
-    memory->executable = executable;
     return true;
 }
 
@@ -73,25 +67,46 @@ static int map_file(struct code_memory *memory, struct error *error)
         return fd;
     }
     void *writable = mmap(NULL, memory->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *executable = mmap(NULL, memory->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    memory->writable = writable == MAP_FAILED ? NULL : writable;
+    void *executable = MAP_FAILED;
+    if (memory->writable != NULL) {
+        executable = mmap(memory->reserved, memory->size, PROT_READ | PROT_EXEC,
+                          MAP_SHARED | MAP_FIXED, fd, 0);
+    }
     int code = errno;
     close(fd);
-    memory->writable = writable == MAP_FAILED ? NULL : writable;
-    memory->executable = executable == MAP_FAILED ? NULL : executable;
-    if (writable == MAP_FAILED || executable == MAP_FAILED) {
-        return error_set_errno(error, code, NOT_EXECUTABLE);
+    return executable == MAP_FAILED ? error_set_errno(error, code, NOT_EXECUTABLE) : 0;
+}
+
+/* Address space for both, one behind the other; the data is mapped. */
+static int reserve(struct code_memory *memory, struct error *error)
+{
+    size_t size = memory->size + memory->beside;
+    void *reserved =
+        mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED) {
+        return error_set_errno(error, errno, "reserving address space for generated code");
+    }
+    memory->reserved = reserved;
+    if (memory->beside != 0 && mprotect(memory->reserved + memory->size, memory->beside,
+                                        PROT_READ | PROT_WRITE) != 0) {
+        return error_set_errno(error, errno, "mapping the data beside generated code");
     }
     return 0;
 }
 
-int code_memory_create(size_t size, struct code_memory **out, struct error *error)
+int code_memory_create(size_t size, size_t beside, struct code_memory **out, struct error *error)
 {
     struct code_memory *memory = calloc(1, sizeof(*memory));
     if (memory == NULL) {
         return error_set(error, ENOMEM, "no memory for the code arena's description");
     }
     memory->size = size;
-    int status = map_anonymous(memory) ? 0 : map_file(memory, error);
+    memory->beside = beside;
+    int status = reserve(memory, error);
+    if (status == 0 && !map_anonymous(memory)) {
+        status = map_file(memory, error);
+    }
     if (status != 0) {
         code_memory_destroy(memory);
         return status;
@@ -108,8 +123,8 @@ void code_memory_destroy(struct code_memory *memory)
     if (memory->writable != NULL) {
         munmap(memory->writable, memory->size);
     }
-    if (memory->executable != NULL) {
-        munmap((void *)(uintptr_t)memory->executable, memory->size);
+    if (memory->reserved != NULL) {
+        munmap(memory->reserved, memory->size + memory->beside);
     }
     free(memory);
 }
@@ -119,7 +134,7 @@ const void *code_memory_add(struct code_memory *memory, const uint8_t *code, siz
     if (length > memory->size - memory->used) {
         return NULL;
     }
-    const void *address = memory->executable + memory->used;
+    const void *address = memory->reserved + memory->used;
     memcpy(memory->writable + memory->used, code, length);
     size_t rounded = (length + CODE_ALIGNMENT - 1) & ~(size_t)(CODE_ALIGNMENT - 1);
     memory->used += rounded < memory->size - memory->used ? rounded : memory->size - memory->used;
@@ -133,12 +148,17 @@ uint8_t *code_memory_writable(struct code_memory *memory)
 
 const uint8_t *code_memory_executable(const struct code_memory *memory)
 {
-    return memory->executable;
+    return memory->reserved;
+}
+
+uint8_t *code_memory_beside(const struct code_memory *memory)
+{
+    return memory->reserved + memory->size;
 }
 
 bool code_memory_contains(const struct code_memory *memory, uintptr_t address)
 {
-    return address - (uintptr_t)memory->executable < memory->size;
+    return address - (uintptr_t)memory->reserved < memory->size;
 }
 
 size_t code_memory_used(const struct code_memory *memory)

@@ -17,8 +17,12 @@
 
 struct code_memory;
 
-/* size: bytes of address space, a multiple of the page size. Returns 0 or -errno. */
-int code_memory_create(size_t size, struct code_memory **out, struct error *error);
+/*
+ * size: bytes of address space for code; beside: for data behind the executable mapping, where code
+ * reaches it relative to RIP if both together are less than 2 GByte. Multiples of the page size.
+ * Returns 0 or -errno.
+ */
+int code_memory_create(size_t size, size_t beside, struct code_memory **out, struct error *error);
 void code_memory_destroy(struct code_memory *memory); /* NULL is allowed */
 
 /* Copies code in and returns where it can be called, 16-byte aligned; NULL when it is full. */
@@ -30,6 +34,8 @@ const void *code_memory_add(struct code_memory *memory, const uint8_t *code, siz
  */
 uint8_t *code_memory_writable(struct code_memory *memory);
 const uint8_t *code_memory_executable(const struct code_memory *memory);
+/* The data: zeroes to begin with, like code only there where it is used. */
+uint8_t *code_memory_beside(const struct code_memory *memory);
 
 /* True if an instruction pointer lies within. Async-signal-safe. */
 bool code_memory_contains(const struct code_memory *memory, uintptr_t address);

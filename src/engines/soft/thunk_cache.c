@@ -36,7 +36,7 @@ int thunk_cache_create(struct thunk_cache **out, struct error *error)
         free(entries);
         return error_set(error, ENOMEM, "no memory for the table of thunks");
     }
-    int result = code_memory_create(CODE_SIZE, &cache->memory, error);
+    int result = code_memory_create(CODE_SIZE, 0, &cache->memory, error);
     if (result != 0) {
         free(cache);
         free(entries);

@@ -5,6 +5,7 @@
 
 #include "engines/soft/block.h"
 #include "engines/soft/translate.h"
+#include "engines/soft/translate/stack_page.h"
 
 /* --- sets --- */
 
@@ -182,6 +183,7 @@ void soft_tlb_switch(struct soft_cpu *cpu, bool keep)
     if (stays && keep) {
         return;
     }
+    translate_stack_clear(cpu);
     soft_tlb_table_flush(cpu->tlbs[SOFT_REGIME_KERNEL], true);
     if (!stays) {
         set->code_generation = cpu->code_generation[0];
@@ -205,6 +207,7 @@ void soft_tlb_switch(struct soft_cpu *cpu, bool keep)
 void soft_tlb_flush_all(struct soft_cpu *cpu)
 {
     struct soft_tlb_sets *sets = cpu->tlb_sets;
+    translate_stack_clear(cpu);
     soft_tlb_table_flush(cpu->tlbs[SOFT_REGIME_KERNEL], false);
     for (unsigned int i = 0; i < SOFT_TLB_SETS; i++) {
         if (sets->set[i].live) {
@@ -243,6 +246,7 @@ void soft_tlb_flush_context(struct soft_cpu *cpu, uint16_t pcid)
 void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
 {
     struct soft_tlb_sets *sets = cpu->tlb_sets;
+    translate_stack_clear(cpu);
     soft_tlb_table_flush_page(cpu->tlbs[SOFT_REGIME_KERNEL], linear, false);
     for (unsigned int i = 0; i < SOFT_TLB_SETS; i++) {
         struct soft_tlb_set *set = &sets->set[i];

@@ -25,7 +25,6 @@ struct region {
 
 struct translate_cache {
     struct code_memory *memory;
-    uint8_t *data; /* mapped; the regions' descriptions */
     ptrdiff_t displacement;
     size_t code_size, data_size; /* of one region */
     size_t fixed_used;
@@ -53,26 +52,19 @@ int translate_cache_create(size_t bytes, struct translate_cache **out, struct er
     /* Descriptions take about as much as the code that they describe. */
     cache->code_size = round_to_page(bytes / REGIONS / 2);
     cache->data_size = round_to_page(bytes / REGIONS / 2);
-    int status =
-        code_memory_create(FIXED_BYTES + REGIONS * cache->code_size, &cache->memory, error);
+    int status = code_memory_create(FIXED_BYTES + REGIONS * cache->code_size,
+                                    REGIONS * cache->data_size, &cache->memory, error);
     if (status != 0) {
         munmap(cache, sizeof(*cache));
         return status;
     }
-    void *data = mmap(NULL, REGIONS * cache->data_size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED) {
-        code_memory_destroy(cache->memory);
-        munmap(cache, sizeof(*cache));
-        return error_set(error, ENOMEM, "no memory to describe translated code");
-    }
+    uint8_t *data = code_memory_beside(cache->memory);
     madvise(data, REGIONS * cache->data_size, MADV_HUGEPAGE); /* if the host knows how */
-    cache->data = data;
     uint8_t *writable = code_memory_writable(cache->memory);
     cache->displacement = code_memory_executable(cache->memory) - writable;
     for (unsigned int i = 0; i < REGIONS; i++) {
         cache->regions[i].code = writable + FIXED_BYTES + i * cache->code_size;
-        cache->regions[i].data = cache->data + i * cache->data_size;
+        cache->regions[i].data = data + i * cache->data_size;
     }
     *out = cache;
     return 0;
@@ -81,7 +73,6 @@ int translate_cache_create(size_t bytes, struct translate_cache **out, struct er
 void translate_cache_destroy(struct translate_cache *cache)
 {
     if (cache != NULL) {
-        munmap(cache->data, REGIONS * cache->data_size);
         code_memory_destroy(cache->memory);
         munmap(cache, sizeof(*cache));
     }
@@ -98,6 +89,16 @@ translate_cache_statistics(const struct translate_cache *cache)
     return &cache->statistics;
 }
 
+const uint8_t *translate_cache_origin(const struct translate_cache *cache)
+{
+    return code_memory_executable(cache->memory);
+}
+
+uint32_t translate_cache_place(const struct translate_cache *cache, const void *address)
+{
+    return address == NULL ? 0 : (uint32_t)((const uint8_t *)address - translate_cache_origin(cache));
+}
+
 /* --- room --- */
 
 struct emitter translate_cache_begin_fixed(struct translate_cache *cache)
@@ -105,7 +106,8 @@ struct emitter translate_cache_begin_fixed(struct translate_cache *cache)
     uint8_t *writable = code_memory_writable(cache->memory);
     return (struct emitter){.at = writable + cache->fixed_used,
                             .end = writable + FIXED_BYTES,
-                            .displacement = cache->displacement};
+                            .displacement = cache->displacement,
+                            .origin = code_memory_executable(cache->memory)};
 }
 
 void translate_cache_end_fixed(struct translate_cache *cache, const struct emitter *emitter)
@@ -119,13 +121,14 @@ struct emitter translate_cache_begin(struct translate_cache *cache)
     region->data_used = (region->data_committed + LINE_SIZE - 1) & ~(LINE_SIZE - 1);
     return (struct emitter){.at = region->code + region->code_used,
                             .end = region->code + cache->code_size,
-                            .displacement = cache->displacement};
+                            .displacement = cache->displacement,
+                            .origin = code_memory_executable(cache->memory)};
 }
 
 void *translate_cache_take(struct translate_cache *cache, size_t bytes)
 {
     struct region *region = &cache->regions[cache->filling];
-    bytes = (bytes + 15) & ~(size_t)15;
+    bytes = (bytes + 7) & ~(size_t)7;
     if (bytes > cache->data_size - region->data_used) {
         return NULL;
     }

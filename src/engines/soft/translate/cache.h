@@ -44,23 +44,36 @@ struct translate_link {
  * it belongs to.
  */
 struct translate_site {
-    const uint8_t *resume;       /* where to go on behind the instruction; NULL: nowhere, leave */
-    const uint8_t *with_address; /* an access: where to go on with its host address in T0 */
-    const struct soft_instruction *instruction; /* callouts; else NULL */
-    const uint8_t *bytes;                       /* of the instruction, as it was translated */
-    uint16_t offset;                            /* of the instruction within the page */
-    uint16_t uncounted; /* instructions before it that are not yet in cpu->instructions */
-    uint8_t length;     /* of the instruction */
-    uint16_t size;      /* of the access or the group that it leads; a store's: 0: in this page */
-    int32_t from;   /* a group: its lowest address, relative to that of the leader's own access */
-    bool own_write; /* … which is a store */
-    bool write;     /* the access needs a write tag */
-    bool leaves;    /* control goes back to the run loop behind it */
-    bool keeps;     /* … since what it had to keep is not kept (RECIPE_MEMORY) */
-    bool vectors;   /* code behind it counts on vector registers being loaded */
+    /* --- places: see translate_place --- */
+    uint32_t resume; /* where to go on behind the instruction; none: nowhere, leave */
+    uint32_t with_address; /* an access: where to go on with what check.h says */
+    uint32_t instruction;  /* callouts: a struct soft_instruction; else none */
+    uint32_t block;       /* struct translate_block */
+
     struct translate_recipe recipe; /* of the flags before the instruction */
-    int16_t stack_undo;             /* to be added to RSP before the instruction can be run again */
+    uint16_t offset;                /* of the instruction within the page */
+    uint16_t limit;     /* its access must begin below it, in its page; a store's: 1: in this page */
+    int16_t from;       /* a group: its lowest address, relative to that of the leader's own access */
+    int16_t stack_undo; /* to be added to RSP before the instruction can be run again */
+    uint8_t length;     /* of the instruction */
+    uint8_t uncounted;  /* instructions before it that are not yet in cpu->instructions */
+    bool by_stack : 1;  /* the access is by RSP */
+    bool leads : 1;     /* it is a group's */
+    bool constant : 1;  /* … whose addresses are constant */
+    bool own_write : 1; /* … whose leader's own access is a store */
+    bool write : 1;     /* what is looked up needs a write tag */
+    bool alone : 1;     /* on a miss the interpreter runs the whole instruction */
+    bool leaves : 1;    /* control goes back to the run loop behind it */
+    bool keeps : 1;     /* … since what it had to keep is not kept (RECIPE_MEMORY) */
+    bool vectors : 1;   /* code behind it counts on vector registers being loaded */
 };
+
+/*
+ * In descriptions, what lies in the cache's memory is told by its distance from the memory's
+ * beginning (struct translate_state has that, too). 0: none, for NULL.
+ */
+uint32_t translate_cache_place(const struct translate_cache *cache, const void *address);
+const uint8_t *translate_cache_origin(const struct translate_cache *cache);
 
 struct translate_block {
     /* what looking for it and entering it needs, in one line of the host's cache */
@@ -75,6 +88,7 @@ struct translate_block {
     uint16_t guest_length; /* bytes */
     uint16_t count;        /* instructions */
     uint32_t code_length;
+    const uint8_t *bytes; /* of the guest's instructions, as they were translated */
     unsigned int link_count;
     struct translate_link *links; /* its own exits */
     struct translate_block *page_next, *second_next, *region_next;

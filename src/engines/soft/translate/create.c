@@ -72,6 +72,7 @@ int translate_create(struct soft_cpu *cpu, struct error *error)
     translator->serial[0] = 1;
     translator->serial[1] = translator->last_serial = 2;
     cpu->translate.self = cpu;
+    cpu->translate.origin = translate_cache_origin(translator->cache);
     cpu->translate.translator = translator;
     if (!translate_make_glue(cpu)) {
         translate_destroy(cpu);

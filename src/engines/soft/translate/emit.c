@@ -47,7 +47,7 @@ void emit_bytes(struct emitter *emitter, const void *bytes, size_t length)
 unsigned int emit_extension_bits(struct emit_memory memory)
 {
     unsigned int bits = 0;
-    if (memory.base != X86_REGISTER_NONE && (memory.base & 8) != 0) {
+    if (memory.base < 16 && (memory.base & 8) != 0) {
         bits |= REX_B;
     }
     if (memory.index != X86_REGISTER_NONE && (memory.index & 8) != 0) {
@@ -59,6 +59,12 @@ unsigned int emit_extension_bits(struct emit_memory memory)
 static void modrm_memory(struct emitter *emitter, unsigned int reg, struct emit_memory memory)
 {
     reg = (reg & 7) << 3;
+    if (memory.base == X86_REGISTER_RIP) {
+        const uint8_t *next = emitter->at + 5 + emitter->displacement;
+        byte(emitter, reg | 5);
+        dword(emitter, (uint32_t)(emitter->origin + memory.displacement - next));
+        return;
+    }
     if (memory.base == X86_REGISTER_NONE) {
         unsigned int index = memory.index == X86_REGISTER_NONE ? 4 : memory.index & 7;
         byte(emitter, reg | 4);

@@ -23,12 +23,13 @@
 struct emitter {
     uint8_t *at, *end;      /* in the writable mapping */
     ptrdiff_t displacement; /* from there to where the code runs */
+    const uint8_t *origin;  /* what operands by emit_near() are told from */
     bool full;              /* something did not fit: what was emitted is no good */
 };
 
 /* A memory operand of the host. */
 struct emit_memory {
-    uint8_t base, index; /* register numbers, or X86_REGISTER_NONE */
+    uint8_t base, index; /* register numbers, or X86_REGISTER_NONE; base: also RIP, see emit_near */
     uint8_t scale;       /* shift count */
     bool gs;             /* relative to GS */
     int32_t displacement;
@@ -40,6 +41,7 @@ enum emit_alu { EMIT_ADD, EMIT_OR, EMIT_ADC, EMIT_SBB, EMIT_AND, EMIT_SUB, EMIT_
 /* Condition codes, as in the low four bits of Jcc. */
 enum emit_condition {
     EMIT_IF_BELOW = 2,
+    EMIT_IF_NOT_BELOW = 3,
     EMIT_IF_EQUAL = 4,
     EMIT_IF_NOT_EQUAL = 5,
     EMIT_IF_ABOVE = 7
@@ -64,6 +66,16 @@ static inline struct emit_memory emit_at(unsigned int base, int32_t displacement
 {
     return (struct emit_memory){
         .base = (uint8_t)base, .index = X86_REGISTER_NONE, .displacement = displacement};
+}
+
+/*
+ * What lies within 2 GByte of the code, relative to RIP: for instructions that end with their
+ * memory operand (no immediate).
+ */
+static inline struct emit_memory emit_near(const struct emitter *emitter, const void *target)
+{
+    ptrdiff_t displacement = (const uint8_t *)target - emitter->origin;
+    return emit_at(X86_REGISTER_RIP, (int32_t)displacement);
 }
 
 void emit_bytes(struct emitter *emitter, const void *bytes, size_t length);

@@ -45,6 +45,16 @@ void generate_spill_written(struct generate *generate)
 
 /* --- sites and stubs --- */
 
+uint32_t generate_place(const struct generate *generate, const void *address)
+{
+    return translate_cache_place(generate->translator->cache, address);
+}
+
+uint32_t generate_here(const struct generate *generate)
+{
+    return generate_place(generate, emit_address(&generate->emitter));
+}
+
 struct translate_site *generate_site(struct generate *generate)
 {
     struct translate_site *site =
@@ -55,9 +65,9 @@ struct translate_site *generate_site(struct generate *generate)
     }
     site->offset = generate->at->offset;
     site->length = generate->at->in.decoded.length;
-    site->bytes = generate->bytes + (generate->at->offset - generate->unit->instruction[0].offset);
+    site->block = generate_place(generate, generate->block);
     bool counts = generate->counts && generate->index > generate->counted;
-    site->uncounted = (uint16_t)(counts ? generate->index - generate->counted : 0);
+    site->uncounted = (uint8_t)(counts ? generate->index - generate->counted : 0);
     site->recipe = generate->recipe;
     site->vectors = generate->vectors;
     generate->pending[generate->pending_count++] = site;
@@ -199,6 +209,13 @@ void generate_indirect_exit(struct generate *generate, int16_t stack_undo)
     emit_jump_memory(emitter, jump_field(offsetof(struct translate_jump, code)));
 }
 
+/* T1 = what describes the place in the code: a site or a link. */
+static void emit_description(struct generate *generate, const void *description)
+{
+    struct emitter *emitter = &generate->emitter;
+    emit_load_effective(emitter, T1, emit_near(emitter, description), 8);
+}
+
 void generate_callout(struct generate *generate, bool last)
 {
     generate_clobber_flags(generate, ALL_FLAGS);
@@ -210,9 +227,9 @@ void generate_callout(struct generate *generate, bool last)
         return;
     }
     *instruction = generate->at->in;
-    site->instruction = instruction;
+    site->instruction = generate_place(generate, instruction);
     site->leaves = last;
-    emit_move_immediate(&generate->emitter, T1, (uint64_t)(uintptr_t)site);
+    emit_description(generate, site);
     emit_jump(&generate->emitter, generate->translator->glue.callout);
     generate->x87 = false; /* it may want the image in memory */
     generate_scratch(generate);
@@ -221,11 +238,6 @@ void generate_callout(struct generate *generate, bool last)
 }
 
 /* --- stubs --- */
-
-static void emit_site(struct generate *generate, const void *site)
-{
-    emit_move_immediate(&generate->emitter, T1, (uint64_t)(uintptr_t)site);
-}
 
 /* Moves gpr[SOFT_GPR_CODE] to another page, without touching flags. */
 static void emit_turn_page(struct generate *generate, const struct stub *stub)
@@ -241,7 +253,7 @@ static void emit_turn_page(struct generate *generate, const struct stub *stub)
 static void emit_through_link(struct generate *generate, const struct stub *stub)
 {
     emit_turn_page(generate, stub);
-    emit_site(generate, stub->link);
+    emit_description(generate, stub->link);
     emit_jump_memory(&generate->emitter,
                      emit_at(T1, (int32_t)offsetof(struct translate_link, destination)));
 }
@@ -259,7 +271,7 @@ static void emit_poll_and_leave(struct generate *generate, const struct stub *st
     emit_through_link(generate, stub);
     emit_patch_here(emitter, branch);
     emit_turn_page(generate, stub);
-    emit_site(generate, stub->link);
+    emit_description(generate, stub->link);
     emit_jump(emitter, generate->translator->glue.leave_saved);
 }
 
@@ -270,26 +282,26 @@ static void emit_stub(struct generate *generate, const struct stub *stub)
     switch (stub->kind) {
     case STUB_ACCESS:
         generate_linear_again(generate, &stub->address);
-        emit_site(generate, stub->site);
+        emit_description(generate, stub->site);
         emit_jump(emitter, stub->target);
         break;
     case STUB_RACED:
         emit_load_effective(emitter, T0, stub->memory, 8);
-        emit_site(generate, stub->site);
+        emit_description(generate, stub->site);
         emit_jump(emitter, stub->target);
         break;
     case STUB_SITE:
-        emit_site(generate, stub->site);
+        emit_description(generate, stub->site);
         emit_jump(emitter, stub->target);
         break;
     case STUB_LOAD_VECTORS:
-        emit_site(generate, stub->resume);
+        emit_load_effective(emitter, T1, emit_near(emitter, stub->resume), 8);
         emit_jump(emitter, generate->translator->glue.load_vectors);
         break;
     case STUB_LEAVE:
         stub->link->unlinked = emit_address(emitter);
         stub->link->destination = stub->link->unlinked;
-        emit_site(generate, stub->link);
+        emit_description(generate, stub->link);
         emit_jump(emitter, stub->target);
         break;
     case STUB_ANOTHER_PAGE:
@@ -303,7 +315,7 @@ static void emit_stub(struct generate *generate, const struct stub *stub)
             emit_load(emitter, T0, jump_field(offsetof(struct translate_jump, rip)), 8);
         }
         emit_store(emitter, GS_FIELD(rip), T0, 8);
-        emit_site(generate, (const uint8_t *)stub->site + 1);
+        emit_description(generate, (const uint8_t *)stub->site + 1);
         emit_jump(emitter, generate->translator->glue.leave_saved);
         break;
     }
@@ -312,10 +324,11 @@ static void emit_stub(struct generate *generate, const struct stub *stub)
 /* --- the block --- */
 
 /* The place where the instruction before ends, for the sites that resume there; NULL: nowhere. */
-static void place_pending(struct generate *generate, const uint8_t *place)
+static void place_pending(struct generate *generate, const uint8_t *code)
 {
+    uint32_t place = generate_place(generate, code);
     for (unsigned int i = 0; i < generate->pending_count; i++) {
-        generate->pending[i]->resume = generate->pending[i]->leaves ? NULL : place;
+        generate->pending[i]->resume = generate->pending[i]->leaves ? 0 : place;
     }
     generate->pending_count = 0;
 }
@@ -471,11 +484,12 @@ struct translate_block *translate_generate(struct soft_cpu *cpu)
     generate.links_max = exits_of(unit);
     generate.links =
         translate_cache_take(cache, generate.links_max * sizeof(struct translate_link));
-    generate.bytes = keep_bytes(cache, unit);
-    if (generate.block == NULL || generate.links == NULL || generate.bytes == NULL) {
+    uint8_t *bytes = keep_bytes(cache, unit);
+    if (generate.block == NULL || generate.links == NULL || bytes == NULL) {
         return NULL;
     }
     struct translate_block *block = generate.block;
+    block->bytes = bytes;
     block->code = emit_address(&generate.emitter);
     translate_liveness(unit);
     translate_find_groups(unit);

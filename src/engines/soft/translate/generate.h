@@ -28,7 +28,7 @@
 
 /* Code that is put behind the block's end, out of the way: what a rare branch leads to. */
 enum stub_kind {
-    STUB_ACCESS,        /* a miss of the TLB: T0 = linear address, T1 = site, then to `target` */
+    STUB_ACCESS,        /* another page: T0 = linear address, then as STUB_SITE */
     STUB_RACED,         /* T0 = the address of `memory`, then as STUB_SITE */
     STUB_SITE,          /* T1 = site, then to `target` */
     STUB_LEAVE,         /* T1 = link, then to `target` */
@@ -83,6 +83,7 @@ struct generate {
     bool cached[2];                 /* host R10, R11 hold the guest's */
     bool polled;                    /* attention has been looked at on the way here */
     struct aligned_place aligned[TRANSLATE_GROUPS]; /* by group */
+    int32_t lowest[TRANSLATE_GROUPS];               /* displacements of a group's addresses */
     bool vectors;         /* the guest's vector registers are known to be loaded */
     bool x87;             /* the x87 state is known to be in the host's registers */
     bool failed;          /* out of room somewhere */
@@ -90,7 +91,6 @@ struct generate {
     bool counts;          /* counters are wanted: count.c */
     unsigned int counted; /* instructions that are in cpu->instructions already */
     struct translate_block *block;
-    uint8_t *bytes; /* the guest's, one instruction after the other */
     struct translate_link *links;
     unsigned int link_count, links_max;
     struct translate_site *pending[SITES_PENDING_MAX]; /* to be told where the next one starts */
@@ -143,6 +143,9 @@ static inline void generate_scratch(struct generate *generate)
 
 /* --- sites and stubs --- */
 
+/* See translate_cache_place; and that of the code that is made next. */
+uint32_t generate_place(const struct generate *generate, const void *address);
+uint32_t generate_here(const struct generate *generate);
 /* A site for the current instruction. */
 struct translate_site *generate_site(struct generate *generate);
 struct stub *generate_stub(struct generate *generate, enum stub_kind kind);
@@ -159,6 +162,7 @@ struct access {
     bool aligned;    /* it must be, or it is #GP(0) */
     bool alone;      /* on a miss the interpreter runs the whole instruction */
     bool spares_r10; /* R10 will hold another operand (R11 may not, too, then) */
+    bool in_r10;     /* R10 is to hold the host's address */
 };
 
 /*
@@ -182,7 +186,7 @@ unsigned int generate_free_scratch(struct emit_memory memory);
 /* T0 = the offset that the ModRM memory operand names, without a segment's base. No flags change.
  */
 void generate_effective_address(struct generate *generate, const struct x86_instruction *in);
-/* For the stubs: T0 = an address that was looked up in vain. */
+/* For the stubs: T0 = an address that was checked in vain. */
 void generate_linear_again(struct generate *generate, const struct address *address);
 
 /*

@@ -2,6 +2,7 @@
  * The code around translated code: into it, out of it, and from it to C and back.
  */
 #include "engines/soft/fpu.h"
+#include "engines/soft/tlb.h"
 #include "engines/soft/translate/generate.h"
 
 #define PUSH(reg)     (uint8_t)(0x50 | (reg))
@@ -152,9 +153,121 @@ static const uint8_t *make_call(struct emitter *emitter, c_function *function)
     emit_load(emitter, X86_RAX, GS_FIELD(arithmetic), 2);
     EMIT(emitter, ADD_SAHF);
     load_registers(emitter);
-    emit_load(emitter, T0, GS_FIELD(translate.host_address), 8);
+    emit_load(emitter, T0, GS_FIELD(translate.resume_t0), 8);
     emit_load(emitter, T1, GS_REGISTER(T1), 8);
     emit_jump_memory(emitter, GS_FIELD(translate.resume));
+    return start;
+}
+
+/* --- an access by RSP that met another page than the one before (stack_page.h) --- */
+
+#define SITE_FIELD(field)  emit_at(T1, (int32_t)offsetof(struct translate_site, field))
+#define ENTRY_FIELD(field) emit_at(X86_RCX, (int32_t)offsetof(struct soft_tlb_entry, field))
+
+_Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_ENTRIES == 4096 &&
+                   offsetof(struct soft_tlb, entry) == 0,
+               "the index is made of linear address bits 12 to 23, 32 bytes an entry");
+
+static struct emit_memory stack_field(unsigned int kind, size_t field)
+{
+    return emit_gs(offsetof(struct soft_cpu, translate.stack) +
+                   kind * sizeof(struct translate_stack_page) + field);
+}
+
+#define STACK_FIELD(kind, field) stack_field((kind), offsetof(struct translate_stack_page, field))
+
+static uint8_t *branch_if(struct emitter *emitter, enum emit_condition condition)
+{
+    emit_jump_if(emitter, condition, emit_address(emitter));
+    return emitter->at;
+}
+
+/* RCX = the TLB's entry for T0; RAX goes. Where that does not hold one of the branches is taken. */
+static void look_up(struct emitter *emitter, bool write, uint8_t *miss[2])
+{
+    emit_move(emitter, X86_RCX, T0);
+    emit_shift(emitter, true, X86_RCX, 7, 8);
+    emit_alu_immediate(emitter, EMIT_AND, X86_RCX, (SOFT_TLB_ENTRIES - 1) << 5, 4);
+    emit_alu_memory(emitter, EMIT_ADD, X86_RCX, GS_FIELD(tlb));
+    emit_move(emitter, X86_RAX, T0);
+    emit_alu_memory(emitter, EMIT_SUB, X86_RAX,
+                    write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag));
+    emit_alu_immediate(emitter, EMIT_CMP, X86_RAX, (int32_t)SOFT_PAGE_MASK, 8);
+    miss[0] = branch_if(emitter, EMIT_IF_ABOVE);
+    EMIT(emitter, 0x66, 0x41, 0x3b, 0x43,
+         (uint8_t)offsetof(struct translate_site, limit)); /* CMP AX, [R11 + …] */
+    miss[1] = branch_if(emitter, EMIT_IF_NOT_BELOW);
+}
+
+/* The distance that the entry in RCX has; RAX goes. */
+static void note_delta(struct emitter *emitter, unsigned int kind)
+{
+    emit_load(emitter, X86_RAX, ENTRY_FIELD(host), 8);
+    /* Not the write tag, which another vCPU may take away just now; it implies the read tag. */
+    emit_alu_memory(emitter, EMIT_SUB, X86_RAX, ENTRY_FIELD(read_tag));
+    emit_store(emitter, STACK_FIELD(kind, delta), X86_RAX, 8);
+}
+
+/* The page of T0, or none; RAX goes. */
+static void note_page(struct emitter *emitter, unsigned int kind, bool none)
+{
+    emit_move(emitter, X86_RAX, T0);
+    emit_alu_immediate(emitter, EMIT_AND, X86_RAX, -(int32_t)SOFT_PAGE_SIZE, 8);
+    emit_store(emitter, STACK_FIELD(kind, tag), X86_RAX, 8);
+    for (unsigned int size = 0; size < TRANSLATE_STACK_SIZES; size++) {
+        int32_t limit = none ? 0 : (int32_t)translate_stack_limit(size);
+        emit_store_immediate(emitter, STACK_FIELD(kind, limit[size]), limit, 8);
+    }
+}
+
+/* A branch that is taken in the regime whose pages are not noted; RAX goes. */
+static uint8_t *branch_if_lifted(struct emitter *emitter)
+{
+    size_t lifted = offsetof(struct soft_cpu, tlbs) + SOFT_REGIME_KERNEL_AC * sizeof(void *);
+    emit_load(emitter, X86_RAX, GS_FIELD(tlb), 8);
+    emit_alu_memory(emitter, EMIT_CMP, X86_RAX, emit_gs(lifted));
+    return branch_if(emitter, EMIT_IF_EQUAL);
+}
+
+static void restore_saved(struct emitter *emitter)
+{
+    emit_load(emitter, X86_RCX, GS_FIELD(translate.saved[1]), 8);
+    emit_load(emitter, X86_RAX, GS_FIELD(translate.saved[0]), 8);
+}
+
+/* On in the block. */
+static void resume_access(struct emitter *emitter)
+{
+    emit_load(emitter, X86_RAX, SITE_FIELD(with_address), 4);
+    emit_alu_memory(emitter, EMIT_ADD, X86_RAX, GS_FIELD(translate.origin));
+    emit_store(emitter, GS_FIELD(translate.resume), X86_RAX, 8);
+    restore_saved(emitter);
+    emit_load(emitter, T1, GS_REGISTER(T1), 8);
+    emit_jump_memory(emitter, GS_FIELD(translate.resume));
+}
+
+static const uint8_t *make_stack(struct emitter *emitter, unsigned int kind, const uint8_t *access)
+{
+    uint8_t *miss[2], *lifted = NULL;
+    const uint8_t *start = emit_address(emitter);
+    emit_store(emitter, GS_FIELD(translate.saved[0]), X86_RAX, 8);
+    emit_store(emitter, GS_FIELD(translate.saved[1]), X86_RCX, 8);
+    look_up(emitter, (kind & TRANSLATE_STACK_WRITE) != 0, miss);
+    note_delta(emitter, kind);
+    if ((kind & TRANSLATE_STACK_USER) == 0) {
+        lifted = branch_if_lifted(emitter);
+    }
+    note_page(emitter, kind, false);
+    resume_access(emitter);
+    if (lifted != NULL) {
+        emit_patch_here(emitter, lifted);
+        note_page(emitter, kind, true);
+        resume_access(emitter);
+    }
+    emit_patch_here(emitter, miss[0]);
+    emit_patch_here(emitter, miss[1]);
+    restore_saved(emitter);
+    emit_jump(emitter, access);
     return start;
 }
 
@@ -166,7 +279,9 @@ bool translate_make_glue(struct soft_cpu *cpu)
     make_enter(&emitter, glue);
     make_leave(&emitter, glue);
     glue->access = make_call(&emitter, translate_access);
-    glue->group = make_call(&emitter, translate_group);
+    for (unsigned int kind = 0; kind < TRANSLATE_STACK_KINDS; kind++) {
+        glue->stack[kind] = make_stack(&emitter, kind, glue->access);
+    }
     glue->callout = make_call(&emitter, translate_callout);
     glue->single = make_call(&emitter, translate_single);
     glue->raced = make_call(&emitter, translate_raced);

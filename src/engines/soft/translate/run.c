@@ -36,6 +36,7 @@ void translate_prepare_entry(struct soft_cpu *cpu)
 {
     cpu->gpr[SOFT_GPR_CODE] = cpu->rip & ~SOFT_PAGE_MASK;
     if (__atomic_load_n(&cpu->write_revoked, __ATOMIC_RELAXED) != 0) {
+        translate_stack_clear_stores(cpu);
         __atomic_exchange_n(&cpu->write_revoked, 0, __ATOMIC_SEQ_CST); /* code.h */
     }
     cpu->statistics.translated_entries++;

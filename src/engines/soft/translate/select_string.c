@@ -42,7 +42,7 @@ static void leave_if(struct generate *generate, unsigned int condition)
         return;
     }
     *instruction = generate->at->in;
-    stub->site->instruction = instruction;
+    stub->site->instruction = generate_place(generate, instruction);
 }
 
 /* Also notes that no string instruction is in its middle any more, as soft_string_begin() does. */

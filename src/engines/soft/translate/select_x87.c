@@ -98,7 +98,7 @@ static void need_x87(struct generate *generate)
     stub->target = generate->translator->glue.load_x87;
     stub->site = generate_site(generate);
     if (stub->site != NULL) {
-        stub->site->with_address = emit_address(emitter);
+        stub->site->with_address = generate_here(generate);
     }
     generate->x87 = true;
 }
@@ -167,9 +167,9 @@ static void note_pointers(struct generate *generate)
 static void find_operand(struct generate *generate, const struct x86_instruction *in)
 {
     struct access access = {.size = in->memory_size,
-                            .write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0};
-    generate_operand(generate, in,
-                     &access); /* by itself, as nothing is kept and it is no group's */
+                            .write = (in->shape & X86_SHAPE_MEMORY_WRITE) != 0,
+                            .in_r10 = true};
+    generate_operand(generate, in, &access);
 }
 
 /* FLDCW: a value that unmasks something is for the interpreter; what was tested is what is loaded.

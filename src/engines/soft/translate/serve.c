@@ -28,10 +28,26 @@ static void at_site(struct soft_cpu *cpu, const struct translate_site *site)
     }
 }
 
+static const uint8_t *code_at(const struct soft_cpu *cpu, uint32_t place)
+{
+    return place == 0 ? NULL : cpu->translate.origin + place;
+}
+
+static const struct translate_block *block_of(const struct soft_cpu *cpu,
+                                              const struct translate_site *site)
+{
+    return (const void *)code_at(cpu, site->block);
+}
+
+static unsigned int size_of(const struct translate_site *site)
+{
+    return (unsigned int)SOFT_PAGE_SIZE + 1 - site->limit;
+}
+
 static void resume_at(struct soft_cpu *cpu, const uint8_t *code, uint64_t t0)
 {
     cpu->translate.resume = code;
-    cpu->translate.host_address = t0;
+    cpu->translate.resume_t0 = t0;
 }
 
 /* Back to the run loop; cpu->rip says where it goes on. */
@@ -86,14 +102,14 @@ static void resume_behind(struct soft_cpu *cpu, const struct translate_site *sit
                           const struct expected *expected)
 {
     bool same =
-        cpu->rip == expected->rip && site->resume != NULL &&
+        cpu->rip == expected->rip && site->resume != 0 &&
         translate_mode_of(cpu) == cpu->translate.translator->key_mode && /* MXCSR, x87 controls */
         generations(cpu) == expected->generations &&
         (atomic_load_explicit(&cpu->attention, memory_order_relaxed) &
          (SOFT_ATTENTION_CODE | SOFT_ATTENTION_LEAVE)) == 0;
     if (same) {
         cpu->instructions -= site->uncounted + 1u;
-        resume_at(cpu, site->resume, cpu->gpr[X86_R10]);
+        resume_at(cpu, code_at(cpu, site->resume), cpu->gpr[X86_R10]);
     } else {
         resume_elsewhere(cpu);
     }
@@ -131,7 +147,9 @@ void translate_single(struct soft_cpu *cpu, const struct translate_site *site, u
     (void)unused;
     struct expected expected = begin_instruction(cpu, site);
     bool x87 = cpu->fpu->live;
-    soft_run_bytes(cpu, site->bytes, site->length);
+    const struct translate_block *block = block_of(cpu, site);
+    unsigned int first = (unsigned int)(block->physical & SOFT_PAGE_MASK);
+    soft_run_bytes(cpu, block->bytes + (site->offset - first), site->length);
     if (x87) {
         soft_fpu_load(cpu->fpu); /* code behind it may count on that */
     }
@@ -145,7 +163,8 @@ void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, 
 {
     (void)unused;
     struct expected expected = begin_instruction(cpu, site);
-    site->instruction->execute(cpu, site->instruction);
+    const struct soft_instruction *instruction = (const void *)code_at(cpu, site->instruction);
+    instruction->execute(cpu, instruction);
     cpu->rip = cpu->next_rip & (soft_64bit(cpu) ? UINT64_MAX : UINT32_MAX);
     cpu->instructions++;
     if (cpu->code_changed) {
@@ -164,27 +183,31 @@ static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site
                          uint64_t own, bool own_write)
 {
     const struct soft_tlb_entry *entry;
-    uint64_t last = SOFT_PAGE_SIZE - site->size;
+    unsigned int size = size_of(site);
+    uint64_t last = SOFT_PAGE_SIZE - size;
     if ((linear & SOFT_PAGE_MASK) > last || (soft_64bit(cpu) && !soft_canonical(cpu, linear))) {
         return NULL;
     }
     enum soft_access access = own_write ? SOFT_WRITE : SOFT_READ;
     soft_translate(cpu, soft_current_regime(cpu), own, access);
-    return site->write ? soft_tlb_write(cpu, linear, site->size, &entry)
-                       : soft_tlb_read(cpu, linear, site->size);
+    return site->write ? soft_tlb_write(cpu, linear, size, &entry)
+                       : soft_tlb_read(cpu, linear, size);
 }
 
-void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+/* Back to the site's access, with what its check would have found. */
+static void resume_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear,
+                          const uint8_t *host)
 {
-    at_site(cpu, site);
-    *(site->write ? &cpu->statistics.slow_writes : &cpu->statistics.slow_reads) += 1;
-    uint8_t *host = fill_tlb(cpu, site, linear, linear, site->write);
+    uint64_t address = (uint64_t)(uintptr_t)host, delta = address - linear;
     cpu->instructions -= site->uncounted;
-    if (host != NULL) {
-        resume_at(cpu, site->with_address, (uint64_t)(uintptr_t)host);
-    } else {
-        translate_single(cpu, site, 0);
+    if (site->by_stack) {
+        unsigned int kind = ((cpu->mode & SOFT_MODE_USER) != 0 ? TRANSLATE_STACK_USER : 0u) |
+                            (site->write ? TRANSLATE_STACK_WRITE : 0u);
+        translate_stack_clear(cpu); /* the distance may be another page's */
+        cpu->translate.stack[kind].delta = delta;
     }
+    resume_at(cpu, code_at(cpu, site->with_address),
+              site->leads && !site->constant ? delta : address);
 }
 
 /* The same code with each access checked by itself, from the leader on. */
@@ -200,13 +223,13 @@ static const uint8_t *plain_code(struct soft_cpu *cpu)
     return block == NULL ? NULL : block->entry_saved;
 }
 
-void translate_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+/* For a group's leader. */
+static void access_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
 {
-    at_site(cpu, site);
     uint64_t own = (linear - (uint64_t)(int64_t)site->from) & cpu->address_mask;
-    if (fill_tlb(cpu, site, linear, own, site->own_write) != NULL) {
-        cpu->instructions -= site->uncounted;
-        resume_at(cpu, site->with_address, 0);
+    const uint8_t *host = fill_tlb(cpu, site, linear, own, site->own_write);
+    if (host != NULL) {
+        resume_access(cpu, site, linear, host);
         return;
     }
     cpu->statistics.group_misses++;
@@ -223,6 +246,27 @@ void translate_group(struct soft_cpu *cpu, const struct translate_site *site, ui
     }
 }
 
+void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear)
+{
+    if (site->alone) {
+        translate_single(cpu, site, 0);
+        return;
+    }
+    at_site(cpu, site);
+    *(site->write ? &cpu->statistics.slow_writes : &cpu->statistics.slow_reads) += 1;
+    if (site->leads) {
+        access_group(cpu, site, linear);
+        return;
+    }
+    const uint8_t *host = fill_tlb(cpu, site, linear, linear, site->write);
+    if (host != NULL) {
+        resume_access(cpu, site, linear, host);
+    } else {
+        cpu->instructions -= site->uncounted;
+        translate_single(cpu, site, 0);
+    }
+}
+
 /*
  * A store that may have met a page that has just become code. The instruction is complete (or has
  * nothing left to do but to transfer control); what the block knows about pages that may be written
@@ -235,16 +279,16 @@ void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, ui
     for (unsigned int i = 0; i < guestmem_slot_count(cpu->vm->memory); i++) {
         const struct memory_slot *slot = guestmem_slot(cpu->vm->memory, i);
         uint64_t offset = host - (uint64_t)(uintptr_t)slot->host;
-        if (offset < slot->length && site->size != 0) {
-            soft_code_stored(cpu, slot->base.v + offset, site->size);
+        if (offset < slot->length && size_of(site) != 0) {
+            soft_code_stored(cpu, slot->base.v + offset, size_of(site));
         } else if (offset < slot->length) {
             soft_code_stored(cpu, (slot->base.v + offset) & ~SOFT_PAGE_MASK, SOFT_PAGE_SIZE);
         }
     }
-    if (site->with_address != NULL) {
+    if (site->with_address != 0) {
         cpu->instructions -= site->uncounted;
         soft_attend(cpu, SOFT_ATTENTION_CODE); /* leaves before long */
-        resume_at(cpu, site->with_address, cpu->gpr[X86_R10]);
+        resume_at(cpu, code_at(cpu, site->with_address), cpu->gpr[X86_R10]);
     } else {
         cpu->instructions++;
         leave(cpu);
@@ -255,5 +299,5 @@ void translate_load_x87(struct soft_cpu *cpu, const struct translate_site *site,
 {
     (void)unused;
     soft_fpu_load(cpu->fpu);
-    resume_at(cpu, site->with_address, 0);
+    resume_at(cpu, code_at(cpu, site->with_address), 0);
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engines/soft/translate/stack_page.h"
+
 struct soft_cpu;
 struct translator;
 
@@ -32,15 +34,18 @@ struct translate_jump {
 struct translate_state {
     struct translator *translator; /* NULL: this vCPU only interprets */
     struct soft_cpu *self;         /* the address that GS stands for */
+    const uint8_t *origin;         /* of places (cache.h) */
     uint64_t host_rsp;             /* the monitor's stack while the guest's RSP is in RSP */
     const uint8_t *resume;         /* where glue code goes on */
-    uint64_t host_address;         /* what a resumed access finds in T0 */
+    uint64_t resume_t0;            /* … and what it finds in T0 */
     uint64_t temporary;            /* of one instruction */
     uint64_t flags_operand;        /* RECIPE_MEMORY */
     uint64_t key[2];               /* of the two halves of the address space */
     uint32_t vectors_live;         /* the guest's YMM registers and MXCSR are in the host's */
     uint32_t vectors_reload;       /* they were, when C code was called */
-    uint64_t group_delta[TRANSLATE_GROUPS];
+    struct translate_stack_page stack[TRANSLATE_STACK_KINDS];
+    uint64_t group_delta[TRANSLATE_GROUPS]; /* see check.h */
+    uint64_t saved[2];                      /* registers of glue code */
     enum translate_tier tier;
     uint64_t tier_since, tier_instructions; /* the time, and the vCPU's count, when it began */
     struct translate_jump jumps[1u << TRANSLATE_JUMP_BITS];

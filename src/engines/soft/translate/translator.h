@@ -80,8 +80,8 @@ struct translate_glue {
     const uint8_t *enter;                      /* see translate_enter */
     const uint8_t *leave_native, *leave_saved; /* T1: the link, or site + 1 */
     const uint8_t *leave_after;                /* C code has run; nothing is in registers */
-    const uint8_t *group;        /* T1: site; T0: the lowest linear address of a group */
-    const uint8_t *access;       /* T1: site; T0: linear address */
+    const uint8_t *access;       /* T1: site; T0: linear address, a group's lowest */
+    const uint8_t *stack[TRANSLATE_STACK_KINDS]; /* the same for one by RSP */
     const uint8_t *callout;      /* T1: site */
     const uint8_t *single;       /* T1: site: the instruction by itself, in tier 2 */
     const uint8_t *raced;        /* T1: site; T0: the host address stored to */
@@ -173,7 +173,6 @@ void translate_prepare_entry(struct soft_cpu *cpu);
 /* --- C code that glue calls; it may leave by longjmp --- */
 
 void translate_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear);
-void translate_group(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear);
 void translate_callout(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 void translate_single(struct soft_cpu *cpu, const struct translate_site *site, uint64_t unused);
 void translate_raced(struct soft_cpu *cpu, const struct translate_site *site, uint64_t host);
