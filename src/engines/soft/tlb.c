@@ -136,6 +136,16 @@ static void flush_large(struct soft_tlb *table, uint64_t linear, uint64_t size, 
     }
 }
 
+bool soft_tlb_table_may_hold_large(struct soft_tlb *table, uint64_t linear)
+{
+    for (uint64_t sizes = table->large_sizes; sizes != 0; sizes &= sizes - 1) {
+        if (filter_may_have(&table->large, large_page(linear, sizes & (~sizes + 1)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void soft_tlb_table_flush_page(struct soft_tlb *table, uint64_t linear, bool only_global)
 {
     if (only_global && (table->global_halves >> (linear >> 63) & 1) == 0) {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engines/soft/block.h"
 #include "engines/soft/translate.h"
@@ -36,6 +37,7 @@ static void flush_set(struct soft_tlb_set *set, bool keep_global)
             soft_tlb_table_flush(atomic_load(&set->table[i]), keep_global);
         }
     }
+    memset(&set->code_pages, 0, sizeof(set->code_pages));
     set->code_generation = 0;
 }
 
@@ -144,10 +146,28 @@ void soft_tlb_destroy(struct soft_cpu *cpu)
 
 /* --- what jumps remember of code --- */
 
+static uint64_t *code_page_word(struct soft_code_pages *pages, uint64_t linear, uint64_t *bit)
+{
+    uint64_t hash = (linear >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SOFT_CODE_PAGES_BITS);
+    *bit = UINT64_C(1) << hash % 64;
+    return &pages->words[hash / 64];
+}
+
+static bool is_code_page(struct soft_code_pages *pages, uint64_t linear)
+{
+    uint64_t bit;
+    const uint64_t *word = code_page_word(pages, linear, &bit);
+    return (*word & bit) != 0;
+}
+
 void soft_tlb_note_code(struct soft_cpu *cpu, uint64_t linear, bool global)
 {
     struct soft_tlb_sets *sets = cpu->tlb_sets;
     bool upper = linear >> 63 != 0;
+    uint64_t bit;
+    uint64_t *word = code_page_word(
+        upper ? &sets->upper_code_pages : &sets->current->code_pages, linear, &bit);
+    *word |= bit;
     sets->upper_code_not_global |= upper && !global;
     sets->lower_code_global |= !upper && global;
 }
@@ -170,6 +190,27 @@ static void forget_upper_not_global(struct soft_cpu *cpu)
         soft_block_cache_forget_half(cpu, UINT64_MAX);
         sets->upper_code_not_global = live_sets(sets) > 1;
     }
+}
+
+static bool set_may_hold_large(const struct soft_tlb_set *set, uint64_t linear)
+{
+    for (unsigned int i = 0; i < SOFT_REGIME_COUNT; i++) {
+        if (has_table(i) && soft_tlb_table_may_hold_large(atomic_load(&set->table[i]), linear)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May code have been fetched, in the current address space, from what a flush of linear drops? */
+static bool may_be_code(const struct soft_cpu *cpu, uint64_t linear)
+{
+    struct soft_tlb_sets *sets = cpu->tlb_sets;
+    bool upper = linear >> 63 != 0;
+    return is_code_page(upper ? &sets->upper_code_pages : &sets->current->code_pages, linear) ||
+           (!upper && sets->lower_code_global) ||
+           soft_tlb_table_may_hold_large(cpu->tlbs[SOFT_REGIME_KERNEL], linear) ||
+           set_may_hold_large(sets->current, linear);
 }
 
 /* --- switches and flushes --- */
@@ -219,6 +260,7 @@ void soft_tlb_flush_all(struct soft_cpu *cpu)
     sets->current->pcid = current_pcid(cpu); /* which may have changed by other ways than CR3 */
     sets->upper_code_not_global = false;
     sets->lower_code_global = false;
+    memset(&sets->upper_code_pages, 0, sizeof(sets->upper_code_pages));
     soft_block_cache_forget_addresses(cpu);
 }
 
@@ -246,6 +288,7 @@ void soft_tlb_flush_context(struct soft_cpu *cpu, uint16_t pcid)
 void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
 {
     struct soft_tlb_sets *sets = cpu->tlb_sets;
+    bool code = may_be_code(cpu, linear);
     translate_stack_clear(cpu);
     soft_tlb_table_flush_page(cpu->tlbs[SOFT_REGIME_KERNEL], linear, false);
     for (unsigned int i = 0; i < SOFT_TLB_SETS; i++) {
@@ -257,7 +300,9 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
     if (sets->lower_code_global) {
         soft_tlb_forget_code_of_others(cpu);
     }
-    soft_block_cache_forget_half(cpu, linear);
+    if (code) {
+        soft_block_cache_forget_half(cpu, linear);
+    }
 }
 
 /* In the upper half nothing is to be forgotten: the switch to that PCID will. */
@@ -267,8 +312,10 @@ void soft_tlb_flush_page_of(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear
     if (set == cpu->tlb_sets->current) {
         soft_tlb_flush_page(cpu, linear);
     } else if (set != NULL) {
+        if (is_code_page(&set->code_pages, linear) || set_may_hold_large(set, linear)) {
+            set->code_generation = 0;
+        }
         flush_set_page(set, linear, false);
-        set->code_generation = 0;
     }
 }
 

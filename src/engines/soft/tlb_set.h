@@ -21,12 +21,20 @@
 
 #define SOFT_TLB_SETS 8
 
+/* Pages that code was fetched from, by a hash: some others may seem to be among them. */
+#define SOFT_CODE_PAGES_BITS 15
+struct soft_code_pages {
+    uint64_t words[1u << (SOFT_CODE_PAGES_BITS - 6)];
+};
+
 struct soft_tlb_set {
     /* Mapped when first needed, for as long as the vCPU lives; none for SOFT_REGIME_KERNEL. */
     _Atomic(struct soft_tlb *) table[SOFT_REGIME_COUNT];
     bool live; /* else its tables are empty, or not there */
     uint16_t pcid;
     uint64_t entered; /* when it became current last, counted in such events */
+    /* In the lower half, since the tables were flushed last: flushes of other pages change no code. */
+    struct soft_code_pages code_pages;
     /* While another set is current: code_generation[0], or 0 when it is to have a new number. */
     uint64_t code_generation;
 };
@@ -48,6 +56,7 @@ struct soft_tlb_sets {
      * follows the kernel's habit, which is the opposite (cpu->code_generation).
      */
     bool upper_code_not_global, lower_code_global;
+    struct soft_code_pages upper_code_pages; /* since everything was flushed */
     struct soft_tlb_statistics statistics;
 };
 
