@@ -38,9 +38,15 @@ void generate_effective_address(struct generate *generate, const struct x86_inst
 
 /* --- groups --- */
 
-/* The leader's check. */
+static struct emit_memory slot_of(int group)
+{
+    return emit_gs(offsetof(struct soft_cpu, translate.group) + 8 * (size_t)group);
+}
+
+/* The leader's check. T0, and the slot: the host's address of the lowest. */
 static void lead_group(struct generate *generate, int slot, struct address address, bool own_write)
 {
+    struct emitter *emitter = &generate->emitter;
     const struct unit_group *group = &generate->unit->groups[slot];
     generate_clobber_flags_before(generate);
     address.displacement += group->from;
@@ -49,78 +55,52 @@ static void lead_group(struct generate *generate, int slot, struct address addre
                           .write = group->write,
                           .leader = group,
                           .own_write = own_write};
-    check_group(generate, &check, slot);
-    generate->lowest[slot] = address.displacement;
-}
-
-/* A store's address is looked at once more behind it (emit_revoked_check). */
-static bool outlives(const struct generate *generate, const struct address *address)
-{
-    uint32_t parts = (address->base < 16 ? UINT32_C(1) << address->base : 0) |
-                     (address->index < 16 ? UINT32_C(1) << address->index : 0);
-    return (generate->at->facts.writes & parts) == 0;
-}
-
-/* Its registers can stand in the host's operand. */
-static bool is_simple(const struct address *address)
-{
-    return address->size == 8 && address->index == X86_REGISTER_NONE && address->base != T0 &&
-           address->base != T1;
-}
-
-/*
- * The guest's own operand with the distance to host addresses, in `delta`, as an index: nothing that
- * the access waits for comes from the check then.
- */
-static struct emit_memory add_delta(const struct address *address, unsigned int delta)
-{
-    return (struct emit_memory){.base = (uint8_t)address->base,
-                                .index = (uint8_t)delta,
-                                .displacement = address->displacement};
-}
-
-/* Is the operand still the same behind the instruction, if it is a store that is looked at again? */
-static bool stays(const struct generate *generate, enum unit_access which,
-                  const struct address *address, const struct access *access)
-{
-    return !access->write || !generate->translator->smp || which == UNIT_STACK ||
-           outlives(generate, address);
-}
-
-/* reg, T0 or T1, = what is in the slot; if the leader has just found it, it is in T0 already. */
-static void load_slot(struct generate *generate, enum unit_access which, unsigned int reg)
-{
-    struct unit_grouping grouping = generate->at->grouping[which];
-    if (!grouping.leads || reg != T0) {
-        emit_load(&generate->emitter, reg, check_slot(grouping.group), 8);
+    if (check_is_by_stack(&address)) {
+        struct emit_memory lowest = {
+            .base = X86_RSP, .index = T0, .displacement = address.displacement};
+        check_stack(generate, &check, T0);
+        emit_load_effective(emitter, T0, lowest, 8);
+    } else {
+        check_to_host(generate, &check);
     }
-    generate->cached[reg - T0] = false;
+    emit_store(emitter, slot_of(slot), T0, 8);
 }
 
 /* The operand of a group's member. */
-static struct emit_memory group_memory(struct generate *generate, enum unit_access which,
-                                       const struct address *address, const struct access *access)
+static struct emit_memory group_memory(struct generate *generate, struct unit_grouping grouping,
+                                       const struct access *access)
 {
-    struct emitter *emitter = &generate->emitter;
-    int slot = generate->at->grouping[which].group;
-    unsigned int reg = access->spares_r10 ? T1 : T0, other = reg == T0 ? T1 : T0;
-    if (check_is_constant(address)) {
-        load_slot(generate, which, reg);
-        return emit_at(reg, address->displacement - generate->lowest[slot]);
+    unsigned int reg = access->spares_r10 ? T1 : T0;
+    if (!grouping.leads || reg != T0) { /* else it is there */
+        emit_load(&generate->emitter, reg, slot_of(grouping.group), 8);
     }
-    if (is_simple(address) && stays(generate, which, address, access)) {
-        load_slot(generate, which, reg);
-        return add_delta(address, reg);
-    }
-    check_address_into(generate, other, address); /* which may go by either scratch register */
-    emit_load(emitter, reg, check_slot(slot), 8);
-    struct emit_memory both = {.base = (uint8_t)reg, .index = (uint8_t)other};
-    emit_load_effective(emitter, reg, both, 8);
-    generate_scratch(generate);
-    return emit_at(reg, 0);
+    generate->cached[reg - T0] = false;
+    return emit_at(reg, grouping.distance);
 }
 
 /* --- for the instructions --- */
+
+/*
+ * The guest's own operand with the distance to host addresses as an index: nothing that the access
+ * waits for comes from the check then.
+ */
+static struct emit_memory stack_memory(struct generate *generate, const struct check *check,
+                                       const struct access *access)
+{
+    unsigned int delta = access->spares_r10 ? T1 : T0;
+    check_stack(generate, check, delta);
+    return (struct emit_memory){.base = X86_RSP,
+                                .index = (uint8_t)delta,
+                                .displacement = check->address.displacement};
+}
+
+/* Is RSP the same behind the instruction, if that is a store that is looked at once more? */
+static bool rsp_stays(const struct generate *generate, enum unit_access which,
+                      const struct access *access)
+{
+    return !access->write || !generate->translator->smp || which == UNIT_STACK ||
+           (generate->at->facts.writes >> X86_RSP & 1) == 0;
+}
 
 static struct emit_memory single_memory(struct generate *generate, enum unit_access which,
                                         const struct address *address, const struct access *access)
@@ -130,10 +110,8 @@ static struct emit_memory single_memory(struct generate *generate, enum unit_acc
                           .write = access->write,
                           .alone = access->alone};
     generate_clobber_flags_before(generate);
-    if (check_is_by_stack(address) && !access->in_r10 && stays(generate, which, address, access)) {
-        unsigned int delta = access->spares_r10 ? T1 : T0;
-        check_stack(generate, &check, delta);
-        return add_delta(address, delta);
+    if (check_is_by_stack(address) && !access->in_r10 && rsp_stays(generate, which, access)) {
+        return stack_memory(generate, &check, access);
     }
     check_to_host(generate, &check);
     if (!access->spares_r10) {
@@ -189,7 +167,7 @@ static struct emit_memory make_access(struct generate *generate, enum unit_acces
     if (grouping.leads) {
         lead_group(generate, grouping.group, *address, access->write);
     }
-    return group_memory(generate, which, address, access);
+    return group_memory(generate, grouping, access);
 }
 
 struct emit_memory generate_operand(struct generate *generate, const struct x86_instruction *in,

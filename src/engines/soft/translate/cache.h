@@ -46,7 +46,8 @@ struct translate_link {
 struct translate_site {
     /* --- places: see translate_place --- */
     uint32_t resume; /* where to go on behind the instruction; none: nowhere, leave */
-    uint32_t with_address; /* an access: where to go on with what check.h says */
+    /* An access: where to go on with the host's address in T0, or the stack's page noted. */
+    uint32_t with_address;
     uint32_t instruction;  /* callouts: a struct soft_instruction; else none */
     uint32_t block;       /* struct translate_block */
 
@@ -59,7 +60,6 @@ struct translate_site {
     uint8_t uncounted;  /* instructions before it that are not yet in cpu->instructions */
     bool by_stack : 1;  /* the access is by RSP */
     bool leads : 1;     /* it is a group's */
-    bool constant : 1;  /* … whose addresses are constant */
     bool own_write : 1; /* … whose leader's own access is a store */
     bool write : 1;     /* what is looked up needs a write tag */
     bool alone : 1;     /* on a miss the interpreter runs the whole instruction */

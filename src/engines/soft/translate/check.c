@@ -63,21 +63,10 @@ static bool has_segment_base(const struct address *address)
     return address->segment == X86_FS || address->segment == X86_GS;
 }
 
-/* In 64-bit code, and with no index. */
-static bool is_short(const struct address *address)
-{
-    return address->index == X86_REGISTER_NONE && address->size == 8 &&
-           !has_segment_base(address) && !address->found;
-}
-
 bool check_is_by_stack(const struct address *address)
 {
-    return address->base == X86_RSP && is_short(address);
-}
-
-bool check_is_constant(const struct address *address)
-{
-    return address->base >= 16 && is_short(address);
+    return address->base == X86_RSP && address->index == X86_REGISTER_NONE && address->size == 8 &&
+           !has_segment_base(address) && !address->found;
 }
 
 /* The stub for the branch that has just been made, to glue. */
@@ -96,7 +85,6 @@ static struct stub *describe(struct generate *generate, const struct check *chec
         site->leads = check->leader != NULL;
         site->from = (int16_t)(check->leader != NULL ? check->leader->from : 0);
         site->own_write = check->own_write;
-        site->constant = check_is_constant(&check->address);
     }
     return stub;
 }
@@ -169,33 +157,4 @@ void check_to_host(struct generate *generate, const struct check *check)
     emit_alu_memory(&generate->emitter, EMIT_ADD, T0,
                     emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, host)));
     resume_here(generate, stub);
-}
-
-static void look_up_delta(struct generate *generate, const struct check *check)
-{
-    struct emitter *emitter = &generate->emitter;
-    struct stub *stub = look_up(generate, check);
-    emit_load(emitter, T0, emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, host)), 8);
-    emit_alu_memory(emitter, EMIT_SUB, T0,
-                    emit_at(T1, (int32_t)offsetof(struct soft_tlb_entry, read_tag)));
-    resume_here(generate, stub);
-}
-
-/* --- groups --- */
-
-struct emit_memory check_slot(int slot)
-{
-    return emit_gs(offsetof(struct soft_cpu, translate.group_delta) + 8 * (size_t)slot);
-}
-
-void check_group(struct generate *generate, const struct check *check, int slot)
-{
-    if (check_is_by_stack(&check->address)) {
-        check_stack(generate, check, T0);
-    } else if (check_is_constant(&check->address)) {
-        check_to_host(generate, check);
-    } else {
-        look_up_delta(generate, check);
-    }
-    emit_store(&generate->emitter, check_slot(slot), T0, 8);
 }

@@ -22,8 +22,6 @@ struct check {
 
 /* By RSP alone. */
 bool check_is_by_stack(const struct address *address);
-/* Nothing but a displacement, or that and RIP. */
-bool check_is_constant(const struct address *address);
 
 /* These change EFLAGS, T0 and T1; check_stack only `result` and T0. */
 
@@ -31,13 +29,6 @@ bool check_is_constant(const struct address *address);
 void check_to_host(struct generate *generate, const struct check *check);
 /* By RSP: `result`, T0 or T1, = the distance to host addresses. */
 void check_stack(struct generate *generate, const struct check *check, unsigned int result);
-/*
- * A leader's: the group's slot has that distance, or where addresses are constant the host's
- * address of the lowest.
- */
-void check_group(struct generate *generate, const struct check *check, int slot);
-/* The slot of a group. */
-struct emit_memory check_slot(int slot);
 
 /* reg, T0 or T1, becomes the address; the other keeps what it has, unless it is part of that. */
 void check_address_into(struct generate *generate, unsigned int reg, const struct address *address);

@@ -83,7 +83,6 @@ struct generate {
     bool cached[2];                 /* host R10, R11 hold the guest's */
     bool polled;                    /* attention has been looked at on the way here */
     struct aligned_place aligned[TRANSLATE_GROUPS]; /* by group */
-    int32_t lowest[TRANSLATE_GROUPS];               /* displacements of a group's addresses */
     bool vectors;         /* the guest's vector registers are known to be loaded */
     bool x87;             /* the x87 state is known to be in the host's registers */
     bool failed;          /* out of room somewhere */

@@ -48,19 +48,22 @@ bool generate_may_show_flags(const struct unit *unit, unsigned int from)
 
 /*
  * True if the flags of the instruction at `from`, which nobody wants from `here` on, can be told by
- * the recipe until they are overwritten: what it looks at stays in its registers that long.
+ * the recipe until they are overwritten: what it looks at stays in its registers up to the last
+ * instruction that might show them. (Each does all that may fault before its first change.)
  */
 static bool recipe_lasts(const struct unit *unit, unsigned int from, unsigned int here,
                          uint32_t needs)
 {
+    bool holds = true;
     for (unsigned int i = from + 1; i < unit->count; i++) {
         const struct unit_instruction *at = &unit->instruction[i];
+        if (i >= here && !holds && !translate_is_quiet(at)) {
+            return false;
+        }
         if (i >= here && generate_overwrites_flags(at)) {
             return true;
         }
-        if ((at->facts.writes & needs) != 0) {
-            return false;
-        }
+        holds &= (at->facts.writes & needs) == 0;
     }
     return false;
 }

@@ -34,7 +34,7 @@ struct analysis {
     struct candidate candidates[CANDIDATES_MAX];
     unsigned int count;
     uint8_t owner[UNIT_MAX][UNIT_ACCESSES]; /* the candidate that an access belongs to */
-    uint8_t low[UNIT_MAX][UNIT_ACCESSES];   /* see struct unit_grouping */
+    int32_t from[UNIT_MAX][UNIT_ACCESSES];  /* its address, as its candidate's are told */
 };
 
 _Static_assert(CANDIDATES_MAX < NOBODY, "candidates are numbered by bytes");
@@ -84,7 +84,7 @@ static void note(struct analysis *analysis, struct candidate *one, unsigned int 
                  enum unit_access access)
 {
     struct candidate *candidate = find(analysis, one);
-    analysis->low[place][access] = (uint8_t)one->from;
+    analysis->from[place][access] = one->from;
     if (candidate == NULL || !join(candidate, one)) {
         one->leader_at = one->from;
         one->committed = true;
@@ -302,13 +302,15 @@ static void publish(const struct analysis *analysis, struct unit *unit)
     for (unsigned int i = 0; i < unit->count; i++) {
         for (unsigned int access = 0; access < UNIT_ACCESSES; access++) {
             unsigned int owner = analysis->owner[i][access];
-            int8_t slot = owner == NOBODY ? NO_GROUP : analysis->candidates[owner].slot;
+            const struct candidate *candidate = &analysis->candidates[owner];
+            int8_t slot = owner == NOBODY ? NO_GROUP : candidate->slot;
             struct unit_grouping *grouping = &unit->instruction[i].grouping[access];
             *grouping = (struct unit_grouping){.group = slot};
             if (slot != NO_GROUP) {
                 grouping->leads = !led[slot];
                 led[slot] = true;
-                grouping->low = analysis->low[i][access];
+                grouping->low = (uint8_t)analysis->from[i][access];
+                grouping->distance = (uint16_t)(analysis->from[i][access] - candidate->from);
             }
         }
     }

@@ -3,8 +3,9 @@
  *
  * Purpose: a program touches a stack frame or a structure many times by the same registers. One
  *          look into the TLB for the whole range is enough for all of these accesses: a group. Its
- *          leader checks, before anything else of its instruction; the others find the distance
- *          between guest and host addresses in a slot of the vCPU's state, and change no flags.
+ *          leader checks, before anything else of its instruction, and puts the host's address of
+ *          the lowest into a slot of the vCPU's state; the others find it there, know how far they
+ *          are from it, and change no flags.
  * Owner:   values in struct unit. Thread: any.
  */
 #ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_GROUPS_H
@@ -25,6 +26,7 @@ struct unit_grouping {
     int8_t group; /* its slot, or NO_GROUP */
     bool leads;   /* it is the first of its group: it makes the check */
     uint8_t low;  /* its address's lowest bits, up to something that all of the group share */
+    uint16_t distance; /* of its address from the group's lowest */
 };
 
 struct unit_group {

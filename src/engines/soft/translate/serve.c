@@ -198,16 +198,14 @@ static uint8_t *fill_tlb(struct soft_cpu *cpu, const struct translate_site *site
 static void resume_access(struct soft_cpu *cpu, const struct translate_site *site, uint64_t linear,
                           const uint8_t *host)
 {
-    uint64_t address = (uint64_t)(uintptr_t)host, delta = address - linear;
     cpu->instructions -= site->uncounted;
     if (site->by_stack) {
         unsigned int kind = ((cpu->mode & SOFT_MODE_USER) != 0 ? TRANSLATE_STACK_USER : 0u) |
                             (site->write ? TRANSLATE_STACK_WRITE : 0u);
         translate_stack_clear(cpu); /* the distance may be another page's */
-        cpu->translate.stack[kind].delta = delta;
+        cpu->translate.stack[kind].delta = (uint64_t)(uintptr_t)host - linear;
     }
-    resume_at(cpu, code_at(cpu, site->with_address),
-              site->leads && !site->constant ? delta : address);
+    resume_at(cpu, code_at(cpu, site->with_address), (uint64_t)(uintptr_t)host);
 }
 
 /* The same code with each access checked by itself, from the leader on. */
