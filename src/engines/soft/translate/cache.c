@@ -8,7 +8,7 @@
 #include "engines/soft/code_memory.h"
 
 #define REGIONS          8u
-#define BUCKET_BITS      17
+#define BUCKET_BITS      18
 #define PAGE_BUCKET_BITS 7 /* of these within a page */
 #define PAGE_BITS        11
 #define FIXED_BYTES      8192u
