@@ -119,6 +119,12 @@ static void test_run_options(void)
     CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "-vsv", NULL), 0);
     CHECK(options.verbosity == 2 && options.print_stats);
 
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "--trace", "f", "--trace", "code", NULL),
+                0);
+    CHECK(strcmp(options.trace_exits, "f") == 0 && options.trace_code);
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "--trace=./code", NULL), 0);
+    CHECK(strcmp(options.trace_exits, "./code") == 0 && !options.trace_code);
+
     CHECK_EQUAL(parse(&options, &error, "--flat", "f", "--mode", "long", "--at", "0x100000", NULL),
                 0);
     CHECK(options.mode == BOOT_MODE_LONG && options.address == 0x100000);
@@ -146,7 +152,8 @@ static void test_refused(void)
     REFUSED("there is no engine 'qemu'", "--kernel", "k", "--engine", "qemu");
     REFUSED("there is no engine", "--kernel", "k", "--engine", "a-name-that-is-far-too-long");
     REFUSED("need an engine's name", "--kernel", "k", "--engine", "auto,a=b");
-    REFUSED("can't be traced; what can is: code", "--kernel", "k", "--trace", "exits");
+    REFUSED("needs a file", "--kernel", "k", "--trace", "");
+    REFUSED("exits go to one file", "--kernel", "k", "--trace", "a", "--trace", "b");
     REFUSED("--code-cache: 'big' is no size", "--kernel", "k", "--code-cache", "big");
     REFUSED("--code-cache is for the engine soft", "--kernel", "k", "--code-cache", "8M",
             "--engine", "kvm");

@@ -24,7 +24,13 @@ _trapeze() {
         return
         ;;
     --trace)
-        mapfile -t COMPREPLY < <(compgen -W 'code' -- "$current")
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -W 'code' -- "$current"; compgen -f -- "$current")
+        return
+        ;;
+    --output | -o)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
     --append | --at | --memory | -m | --code-cache | --cpus | -c | --timeout | -t | --debug-exit)
@@ -33,9 +39,14 @@ _trapeze() {
     esac
 
     case $command in
-    '') mapfile -t COMPREPLY < <(compgen -W 'run probe --help --version' -- "$current") ;;
-    run | probe)
+    '') mapfile -t COMPREPLY < <(compgen -W 'run probe report --help --version' -- "$current") ;;
+    run | probe | report)
         local options
+        if [ "$command" = report ] && [[ $current != -* ]]; then
+            compopt -o filenames 2>/dev/null
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+        fi
         options=$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -o '^ .*--[a-z-]*' | grep -o -- '--[a-z-]*' | sort -u)
         mapfile -t COMPREPLY < <(compgen -W "$options --help" -- "$current")
         ;;

@@ -12,7 +12,8 @@
 #include "cli/options.h"
 #include "cli/outcome_report.h"
 
-static const struct command *const commands[] = {&run_command, &probe_command, NULL};
+static const struct command *const commands[] = {&run_command, &probe_command, &report_command,
+                                                 NULL};
 
 static void print_help(FILE *out)
 {

@@ -58,8 +58,10 @@ static int unknown_option(const struct option *table, const char *name, struct e
 {
     const char *words[WORDS_MAX];
     unsigned int count = 0;
-    for (; table[count].name != NULL && count < WORDS_MAX - 1; count++) {
-        words[count] = table[count].name;
+    for (; table->name != NULL && count < WORDS_MAX - 1; table++) {
+        if (table->name[0] != '\0') {
+            words[count++] = table->name;
+        }
     }
     words[count] = NULL;
     const char *nearest = nearest_word(name, words);
@@ -99,7 +101,7 @@ static int find_option(const struct option *table, const char *argument,
         const char *name = argument + 2;
         const char *equals = strchr(name, '=');
         size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
-        *option = find_long(table, name, length);
+        *option = length != 0 ? find_long(table, name, length) : NULL;
         *value = equals != NULL ? equals + 1 : NULL;
         if (*option == NULL) {
             char copy[64];
@@ -117,6 +119,11 @@ static int find_option(const struct option *table, const char *argument,
     if (argument[0] == '-') {
         return error_set(error, EINVAL, "there is no option %s; --help lists those there are",
                          argument);
+    }
+    *option = find_long(table, OPTION_PLAIN, 0);
+    if (*option != NULL) {
+        *value = argument;
+        return 0;
     }
     return error_set(error, EINVAL, "'%s' is no option; a kernel is given with --kernel FILE",
                      argument);
@@ -176,7 +183,9 @@ int options_parse(const struct option *table, char **arguments, int count, void 
         }
         result = option->set(target, value, error);
         if (result != 0) {
-            error_prefix(error, "--%s", option->name);
+            if (option->name[0] != '\0') {
+                error_prefix(error, "--%s", option->name);
+            }
             return result;
         }
     }
@@ -193,8 +202,9 @@ void options_print(const struct option *table, FILE *out)
         if (table->letter != '\0') {
             snprintf(letter, sizeof(letter), "-%c, ", table->letter);
         }
-        snprintf(head, sizeof(head), "  %s--%s%s%s", letter, table->name,
-                 table->value != NULL ? " " : "", table->value != NULL ? table->value : "");
+        snprintf(head, sizeof(head), "  %s%s%s%s%s", letter, table->name[0] != '\0' ? "--" : "",
+                 table->name, table->value != NULL && table->name[0] != '\0' ? " " : "",
+                 table->value != NULL ? table->value : "");
         fprintf(out, "%-*s  ", HELP_COLUMN, head);
         for (const char *at = table->help; *at != '\0'; at++) {
             fputc(*at, out);

@@ -12,8 +12,11 @@
 
 #include "base/error.h"
 
+/* The name of an option that is given without one: a file, say. Once a table, with a value. */
+#define OPTION_PLAIN ""
+
 struct option {
-    const char *name;  /* without the dashes: "memory" */
+    const char *name;  /* without the dashes: "memory"; or OPTION_PLAIN */
     char letter;       /* of the short form, or 0 */
     const char *value; /* what help calls its value: "SIZE"; NULL if it takes none */
     const char *help;  /* one or more lines, separated by '\n' */
@@ -23,7 +26,8 @@ struct option {
 
 /*
  * Parses arguments[0 … count-1] by a table that ends with a NULL name, calling the setters with
- * target. "--name VALUE", "--name=VALUE", "-l VALUE", "-lm"; there are no other arguments.
+ * target. "--name VALUE", "--name=VALUE", "-l VALUE", "-lm"; other arguments are for the option
+ * OPTION_PLAIN, if there is one.
  *
  * Returns 0 or -EINVAL with one line that names what is wrong and, if a known option is near, it.
  */

@@ -16,6 +16,7 @@
 #include "cli/run_options.h"
 #include "cli/watch.h"
 #include "machine/machine.h"
+#include "vm/exit_trace.h"
 
 /* ---- help ---- */
 
@@ -172,8 +173,9 @@ static int run_loaded(const struct run_options *options, struct machine *machine
     return exit_code;
 }
 
+/* trace: NULL if exits are not traced. */
 static int run_machine(const struct run_options *options, const struct engine_ops *engine,
-                       struct console *console)
+                       struct console *console, struct exit_trace *trace)
 {
     struct error error;
     struct machine *machine;
@@ -189,7 +191,8 @@ static int run_machine(const struct run_options *options, const struct engine_op
                                               .vcpu_count = options->vcpu_count,
                                               .debug_exit_port = options->debug_exit_port,
                                               .has_test_device = options->has_test_device,
-                                              .console = console};
+                                              .console = console,
+                                              .trace = trace};
     int code = machine_create(&machine_options, &machine, &error);
     if (code != 0) {
         print_problem(error.text);
@@ -204,6 +207,23 @@ static int run_machine(const struct run_options *options, const struct engine_op
         exit_code = run_loaded(options, machine, console);
     }
     machine_destroy(machine);
+    return exit_code;
+}
+
+static int run_traced(const struct run_options *options, const struct engine_ops *engine,
+                      struct console *console)
+{
+    struct exit_trace *trace = NULL;
+    if (options->trace_exits != NULL) {
+        struct error error;
+        int code = exit_trace_create(options->trace_exits, options->vcpu_count, &trace, &error);
+        if (code != 0) {
+            print_problem(error.text);
+            return exit_code_of(code);
+        }
+    }
+    int exit_code = run_machine(options, engine, console, trace);
+    exit_trace_destroy(trace);
     return exit_code;
 }
 
@@ -247,7 +267,7 @@ static int run(char **arguments, int count)
         print_problem(error.text);
         return exit_code_of(code);
     }
-    int exit_code = run_machine(&options, engine, console);
+    int exit_code = run_traced(&options, engine, console);
     console_close(console);
     return exit_code;
 }

@@ -114,10 +114,19 @@ static int set_perf_map(void *target, const char *value, struct error *error)
 
 static int set_trace(void *target, const char *value, struct error *error)
 {
-    if (strcmp(value, "code") != 0) {
-        return error_set(error, EINVAL, "'%s' can't be traced; what can is: code", value);
+    struct run_options *options = target;
+    if (strcmp(value, "code") == 0) {
+        options->trace_code = true;
+        return 0;
     }
-    ((struct run_options *)target)->trace_code = true;
+    if (value[0] == '\0') {
+        return error_set(error, EINVAL, "needs a file for the exits, or the word code");
+    }
+    if (options->trace_exits != NULL) {
+        return error_set(error, EINVAL, "exits go to one file: '%s' or '%s'?", options->trace_exits,
+                         value);
+    }
+    options->trace_exits = value;
     return 0;
 }
 
@@ -224,7 +233,9 @@ const struct option run_option_table[] = {
     {"console", 0, "WHERE", "stdio (default), none, pty, file:PATH", set_console},
     {"timeout", 't', "SECONDS", "end the run after so long", set_timeout},
     {"stats", 's', NULL, "at the end, print what the guest's exits cost", set_stats},
-    {"trace", 0, "WHAT", "code: on stderr, what soft makes of each block of the guest's code",
+    {"trace", 0, "FILE",
+     "write each exit to a file for 'trapeze report';\n"
+     "code: on stderr, what soft makes of each block of the guest's code",
      set_trace},
     {"perf-map", 0, NULL, "name the guest's code for perf, in /tmp/perf-PID.map", set_perf_map},
     {"debug-exit", 0, "PORT", "the port that ends the run with a code (default 0xf4)",

@@ -15,7 +15,8 @@
 
 #define ENGINE_NAME_MAX 16
 
-/* The engine that --code-cache, --perf-map and --trace are for: the one that translates code. */
+/* The engine that --code-cache, --perf-map and --trace code are for: the one that translates code.
+ */
 #define ENGINE_WITH_CODE "soft"
 
 struct run_options {
@@ -36,6 +37,7 @@ struct run_options {
     const char *code_cache;       /* a valid size, as typed; NULL: not given */
     bool perf_map;
     bool trace_code;
+    const char *trace_exits; /* a file, or NULL */
     uint16_t debug_exit_port;
     bool has_test_device;
     const char *console;

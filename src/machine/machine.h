@@ -27,8 +27,9 @@ struct machine_options {
     uint64_t memory_bytes;
     unsigned int vcpu_count;
     uint16_t debug_exit_port;
-    bool has_test_device;    /* chipset/test_device.h */
-    struct console *console; /* COM1; opened, not started */
+    bool has_test_device;     /* chipset/test_device.h */
+    struct console *console;  /* COM1; opened, not started */
+    struct exit_trace *trace; /* of as many vCPUs; stays the caller's. NULL: none */
 };
 
 /*

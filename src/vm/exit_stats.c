@@ -198,6 +198,11 @@ static size_t merge_rows(struct row *rows, size_t count)
     return kept;
 }
 
+static double mean_us(const struct row *row)
+{
+    return row->count == 0 ? 0 : (double)row->ns / 1e3 / (double)row->count;
+}
+
 static void print_row(const struct row *row, FILE *out)
 {
     char key[32] = "";
@@ -207,9 +212,35 @@ static void print_row(const struct row *row, FILE *out)
                row->reason == EXIT_WRMSR) {
         snprintf(key, sizeof(key), "0x%" PRIx64, row->key);
     }
-    double mean = row->count == 0 ? 0 : (double)row->ns / 1e3 / (double)row->count;
     fprintf(out, "%-16s %-18s %10" PRIu64 " %12.3f %10.2f  %s\n", exit_reason_name(row->reason),
-            key, row->count, (double)row->ns / 1e6, mean, row->name == NULL ? "" : row->name);
+            key, row->count, (double)row->ns / 1e6, mean_us(row),
+            row->name == NULL ? "" : row->name);
+}
+
+/* The sum of each reason's rows; they are sorted by reason, and come out by time. */
+static size_t sum_reasons(const struct row *rows, size_t count, struct row sums[EXIT_REASON_COUNT])
+{
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (used == 0 || sums[used - 1].reason != rows[i].reason) {
+            sums[used++] = (struct row){.reason = rows[i].reason};
+        }
+        sums[used - 1].count += rows[i].count;
+        sums[used - 1].ns += rows[i].ns;
+    }
+    qsort(sums, used, sizeof(sums[0]), compare_times);
+    return used;
+}
+
+static void print_reasons(const struct row *rows, size_t count, FILE *out)
+{
+    struct row sums[EXIT_REASON_COUNT];
+    size_t used = sum_reasons(rows, count, sums);
+    fprintf(out, "%-35s %10s %12s %10s\n", "exits by reason", "count", "total ms", "mean us");
+    for (size_t i = 0; i < used; i++) {
+        fprintf(out, "%-35s %10" PRIu64 " %12.3f %10.2f\n", exit_reason_name(sums[i].reason),
+                sums[i].count, (double)sums[i].ns / 1e6, mean_us(&sums[i]));
+    }
 }
 
 void exit_stats_print(const struct exit_stats *const *each, unsigned int count, FILE *out)
@@ -222,6 +253,7 @@ void exit_stats_print(const struct exit_stats *const *each, unsigned int count, 
     size_t used = collect_rows(each, count, rows);
     qsort(rows, used, sizeof(*rows), compare_keys);
     used = merge_rows(rows, used);
+    print_reasons(rows, used, out);
     qsort(rows, used, sizeof(*rows), compare_times);
     fprintf(out, "%-16s %-18s %10s %12s %10s  %s\n", "exit", "key", "count", "total ms", "mean us",
             "device");

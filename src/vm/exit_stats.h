@@ -47,7 +47,7 @@ uint64_t exit_stats_runs(const struct exit_stats *stats);
 uint64_t exit_stats_run_ns(const struct exit_stats *stats);
 uint64_t exit_stats_retries(const struct exit_stats *stats);
 
-/* Prints the sum over several vCPUs, the rows that took longest first. */
+/* Prints the sums over several vCPUs by reason, then by key; what took longest first. */
 void exit_stats_print(const struct exit_stats *const *each, unsigned int count, FILE *out);
 
 #endif

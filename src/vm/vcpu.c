@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "vm/exit_stats.h"
+#include "vm/exit_trace.h"
 #include "vm/vcpu_exit.h"
 
 static const struct engine_ops *engine_of(const struct vcpu *vcpu)
@@ -283,7 +284,11 @@ static int run_once(struct vcpu *vcpu)
     } else {
         account = vcpu_serve_exit(vcpu);
     }
-    exit_stats_count(vcpu->stats, reason, account.key, account.name, clock_now_ns() - left);
+    uint64_t served = clock_now_ns();
+    exit_stats_count(vcpu->stats, reason, account.key, account.name, served - left);
+    if (__builtin_expect(vcpu->trace != NULL, 0)) {
+        exit_trace_record(vcpu->trace, &vcpu->exit, left, served);
+    }
     return code;
 }
 
@@ -372,6 +377,9 @@ static void *vcpu_thread(void *context)
     report_and_wait_for_go(vcpu, engine_vcpu);
     if (engine_vcpu != NULL) {
         run_until_stopped(vcpu);
+        if (vcpu->trace != NULL) {
+            exit_trace_close_lane(vcpu->trace, exit_stats_run_ns(vcpu->stats));
+        }
         withdraw_engine_vcpu(vcpu);
     }
     return NULL;

@@ -10,6 +10,7 @@
 #include "base/event_loop.h"
 #include "base/threads.h"
 #include "vm/exit_stats.h"
+#include "vm/exit_trace.h"
 #include "vm/vcpu.h"
 #include "vm/vm_timers.h"
 
@@ -71,6 +72,7 @@ int vm_create(const struct vm_options *options, struct vm **out, struct error *e
     }
     vm->engine = options->engine;
     vm->vcpu_count = options->vcpu_count;
+    vm->trace = options->trace;
     vm->outcome_vcpu = VM_VCPUS_MAX;
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         vm->vcpus[i].vm = vm; /* vm_destroy stops all of them, however few were prepared */
@@ -143,9 +145,24 @@ static int report_creation(struct vm *vm, struct error *error)
     return 0;
 }
 
+/* By now every device is mapped and has its name. */
+static int start_trace(struct vm *vm, struct error *error)
+{
+    if (vm->trace == NULL) {
+        return 0;
+    }
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        vm->vcpus[i].trace = exit_trace_lane(vm->trace, i);
+    }
+    return exit_trace_start(vm->trace, vm->engine->name, &vm->ports, &vm->mmio, error);
+}
+
 int vm_start(struct vm *vm, struct error *error)
 {
     int code = event_loop_start(vm->events, error);
+    if (code == 0) {
+        code = start_trace(vm, error);
+    }
     unsigned int started = 0;
     while (code == 0 && started < vm->vcpu_count) {
         code = vcpu_start(&vm->vcpus[started], error);
@@ -197,6 +214,7 @@ enum vm_outcome vm_wait(struct vm *vm)
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         vcpu_join(&vm->vcpus[i]);
     }
+    exit_trace_finish(vm->trace);
     event_loop_stop(vm->events);
     return outcome;
 }

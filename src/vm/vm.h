@@ -29,6 +29,8 @@
 #define VM_VCPUS_MAX 64
 
 struct exit_stats; /* vm/exit_stats.h: counts and times by reason and by port or address */
+struct exit_trace; /* vm/exit_trace.h: each exit, into a file */
+struct exit_trace_lane;
 struct event_loop; /* base/event_loop.h */
 struct vm_timers;  /* vm/vm_timers.h: the timer_host on the event loop */
 struct vcpu;
@@ -39,6 +41,7 @@ struct vm_options {
     struct guestmem *memory;      /* taken over: destroyed with the VM */
     unsigned int vcpu_count;      /* 1..VM_VCPUS_MAX */
     uint64_t tsc_hz;
+    struct exit_trace *trace; /* of as many vCPUs; stays the caller's. NULL: none */
 };
 
 /* What a machine does about MSR and hypercall exits; NULL functions refuse. */
@@ -61,6 +64,7 @@ struct vcpu {
     struct engine_vcpu *engine_vcpu; /* published and withdrawn by its thread under vm->lock */
     struct vcpu_exit exit; /* after vm_wait: the last one, with the exceptions of a triple fault */
     struct exit_stats *stats;
+    struct exit_trace_lane *trace;             /* NULL: exits are not traced */
     const struct interrupt_source *interrupts; /* NULL: nothing to ask */
     pthread_t thread;
     bool thread_started;
@@ -93,6 +97,7 @@ struct vm {
     const struct engine_ops *engine;
     struct engine_vm *engine_vm;
     struct guestmem *memory;
+    struct exit_trace *trace; /* NULL: none */
     struct bus ports, mmio;
     pthread_mutex_t device_lock;
     struct event_loop *events;
