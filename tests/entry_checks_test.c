@@ -8,9 +8,8 @@
 #include "vm/guestmem.h"
 #include "x86/entry_checks.h"
 
-#define VIOLATIONS_MAX 256
-#define CHANGES_MAX    5
-#define TESTED         0xff /* an instance: the one that is tested */
+#define CHANGES_MAX 5
+#define TESTED      0xff /* an instance: the one that is tested */
 
 /* (what was there & ~clear) | set */
 struct change {
@@ -314,17 +313,17 @@ static void print_violations(const char *what, const struct entry_violation *fou
 static void test_valid_states(void)
 {
     struct entry_guest_state state;
-    struct entry_violation found[VIOLATIONS_MAX];
+    struct entry_violation found[ENTRY_VIOLATIONS_MAX];
     for (unsigned int start = 0; start < START_COUNT; start++) {
         entry_start((enum entry_start)start, &state);
-        unsigned int count = entry_checks_run(&state, found, VIOLATIONS_MAX);
+        unsigned int count = entry_checks_run(&state, found, ENTRY_VIOLATIONS_MAX);
         if (!CHECK_EQUAL(count, 0)) {
             print_violations("a start", found, count);
         }
     }
     for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++) {
         make(&valid[i], 0, &state);
-        unsigned int count = entry_checks_run(&state, found, VIOLATIONS_MAX);
+        unsigned int count = entry_checks_run(&state, found, ENTRY_VIOLATIONS_MAX);
         if (!CHECK_EQUAL(count, 0)) {
             print_violations(valid[i].rule, found, count);
         }
@@ -335,9 +334,9 @@ static void check_breaks_only(const struct entry_case *one, const struct entry_r
                               unsigned int instance)
 {
     struct entry_guest_state state;
-    struct entry_violation found[VIOLATIONS_MAX];
+    struct entry_violation found[ENTRY_VIOLATIONS_MAX];
     make(one, instance, &state);
-    unsigned int count = entry_checks_run(&state, found, VIOLATIONS_MAX);
+    unsigned int count = entry_checks_run(&state, found, ENTRY_VIOLATIONS_MAX);
     bool good = CHECK_EQUAL(count, 1);
     good = CHECK(count >= 1 && found[0].rule == rule && found[0].instance == instance) && good;
     if (!good) {
@@ -400,8 +399,8 @@ static void check_rule(const struct entry_rule *rule)
 
 static void test_table(void)
 {
-    const struct entry_rule *all[VIOLATIONS_MAX];
-    unsigned int count = 0;
+    const struct entry_rule *all[ENTRY_VIOLATIONS_MAX];
+    unsigned int count = 0, instances = 0;
     for (const struct entry_section *const *section = entry_sections; *section != NULL; section++) {
         CHECK(strncmp((*section)->title, "Checks on Guest ", 16) == 0);
         for (unsigned int r = 0; r < (*section)->rule_count; r++) {
@@ -411,8 +410,11 @@ static void test_table(void)
                 CHECK(strcmp(all[i]->id, rule->id) != 0);
             }
             all[count++] = rule;
+            instances +=
+                rule->instances == ENTRY_ONCE ? 1 : (unsigned int)__builtin_popcount(rule->mask);
         }
     }
+    CHECK(instances <= ENTRY_VIOLATIONS_MAX);
 }
 
 /* ---- fields ---- */
@@ -427,7 +429,7 @@ static unsigned int encoded_bits(uint16_t encoding)
 static void test_fields(void)
 {
     struct entry_guest_state state, other;
-    char names[VIOLATIONS_MAX][64];
+    char names[ENTRY_VIOLATIONS_MAX][64];
     unsigned int count = 0;
     for (unsigned int id = 1; id < ENTRY_FIELD_COUNT; id++) {
         const struct entry_field *field = &entry_fields[id];
@@ -490,9 +492,9 @@ static void test_text(void)
 static void check_converted(const char *what, const struct x86_state *state)
 {
     struct entry_guest_state converted;
-    struct entry_violation found[VIOLATIONS_MAX];
+    struct entry_violation found[ENTRY_VIOLATIONS_MAX];
     entry_state_from_x86(state, &converted);
-    unsigned int count = entry_checks_run(&converted, found, VIOLATIONS_MAX);
+    unsigned int count = entry_checks_run(&converted, found, ENTRY_VIOLATIONS_MAX);
     if (!CHECK_EQUAL(count, 0)) {
         print_violations(what, found, count);
     }
@@ -572,7 +574,7 @@ static uint64_t next_random(void)
 static void test_random_states(void)
 {
     struct entry_guest_state state;
-    struct entry_violation found[VIOLATIONS_MAX];
+    struct entry_violation found[ENTRY_VIOLATIONS_MAX];
     char text[ENTRY_TEXT_MAX];
     unsigned int most = 0;
     for (unsigned int i = 0; i < 20000; i++) {
@@ -584,9 +586,9 @@ static void test_random_states(void)
             entry_field_set(&state, (enum entry_field_id)id, (unsigned int)next_random() % count,
                             next_random() >> next_random() % 64);
         }
-        unsigned int count = entry_checks_run(&state, found, VIOLATIONS_MAX);
+        unsigned int count = entry_checks_run(&state, found, ENTRY_VIOLATIONS_MAX);
         most = count > most ? count : most;
-        for (unsigned int v = 0; v < count && v < VIOLATIONS_MAX; v++) {
+        for (unsigned int v = 0; v < count && v < ENTRY_VIOLATIONS_MAX; v++) {
             entry_violation_describe(&found[v], text, sizeof(text));
             size_t length = strlen(text);
             bool fits = length < sizeof(text) - 1 && text[length - 1] == '\n';
@@ -596,7 +598,7 @@ static void test_random_states(void)
             }
         }
     }
-    CHECK(most > 20 && most < VIOLATIONS_MAX);
+    CHECK(most > 20 && most < ENTRY_VIOLATIONS_MAX);
 }
 
 int main(void)

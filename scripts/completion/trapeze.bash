@@ -6,7 +6,7 @@ _trapeze() {
     [ "$COMP_CWORD" -gt 1 ] && command=${COMP_WORDS[1]}
 
     case $previous in
-    --kernel | --initrd | --flat)
+    --kernel | --initrd | --flat | --dump-state)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
@@ -33,11 +33,15 @@ _trapeze() {
     esac
 
     case $command in
-    '') mapfile -t COMPREPLY < <(compgen -W 'run probe --help --version' -- "$current") ;;
-    run | probe)
+    '') mapfile -t COMPREPLY < <(compgen -W 'run probe check-state --help --version' -- "$current") ;;
+    run | probe | check-state)
         local options
         options=$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -o '^ .*--[a-z-]*' | grep -o -- '--[a-z-]*' | sort -u)
         mapfile -t COMPREPLY < <(compgen -W "$options --help" -- "$current")
+        if [ "$command" = check-state ] && [[ $current != -* ]]; then
+            compopt -o filenames 2>/dev/null
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        fi
         ;;
     esac
 }

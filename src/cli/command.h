@@ -1,5 +1,5 @@
 /*
- * The commands of the program: `trapeze run`, `trapeze probe`.
+ * The commands of the program: `trapeze run`, `trapeze probe`, `trapeze check-state`.
  *
  * Owner:   constant tables. Thread: the first one.
  */
@@ -20,5 +20,6 @@ struct command {
 
 extern const struct command run_command;
 extern const struct command probe_command;
+extern const struct command check_state_command;
 
 #endif

@@ -44,6 +44,9 @@ struct entry_section {
 /* The one table: the sections in the manual's order; ends with NULL. */
 extern const struct entry_section *const entry_sections[];
 
+/* A state cannot break more, all rules and their instances together. */
+#define ENTRY_VIOLATIONS_MAX 256
+
 /* A field with the value that it had. */
 struct entry_value {
     enum entry_field_id id;

@@ -216,6 +216,23 @@ void entry_processor_init(struct entry_processor *processor)
     };
 }
 
+#define FEATURES_EBX_SGX  (1u << 2)
+#define FEATURES_EBX_RTM  (1u << 11)
+#define FEATURES1_EAX_LAM (1u << 26)
+
+void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_registers features,
+                                struct cpuid_registers features1,
+                                struct cpuid_registers address_sizes)
+{
+    processor->has_sgx = (features.ebx & FEATURES_EBX_SGX) != 0;
+    processor->has_rtm = (features.ebx & FEATURES_EBX_RTM) != 0;
+    processor->has_lam = (features1.eax & FEATURES1_EAX_LAM) != 0;
+    if (address_sizes.eax != 0) {
+        processor->physical_address_bits = (uint8_t)address_sizes.eax;
+        processor->linear_address_bits = (uint8_t)(address_sizes.eax >> 8);
+    }
+}
+
 /* "VM-Entry Controls for Event Injection": INT3 and INTO raise software exceptions. */
 static uint32_t interruption_of(const struct x86_state *state)
 {

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "x86/cpuid.h"
 #include "x86/state.h"
 
 #define ENTRY_PDPTES 4
@@ -236,6 +237,14 @@ void entry_field_set(struct entry_guest_state *state, enum entry_field_id id, un
  * none of the flags.
  */
 void entry_processor_init(struct entry_processor *processor);
+
+/*
+ * Takes widths and flags from what CPUID answers: leaf 7 with its subleaves 0 and 1, and leaf
+ * 80000008H.
+ */
+void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_registers features,
+                                struct cpuid_registers features1,
+                                struct cpuid_registers address_sizes);
 
 /*
  * What a monitor would put into a VMCS for a neutral state: "unrestricted guest" and EPT on, the
