@@ -255,7 +255,8 @@ static void convert_events(const struct x86_state *from, struct entry_guest_stat
         [X86_WAIT_FOR_SIPI] = ENTRY_WAIT_FOR_SIPI,
         [X86_SHUTDOWN] = ENTRY_SHUTDOWN,
     };
-    to->activity = activities[from->activity];
+    size_t activity = (size_t)from->activity;
+    to->activity = activity < ENTRY_ACTIVITY_COUNT ? activities[activity] : (uint32_t)activity;
     to->interruptibility = (from->sti_shadow ? ENTRY_BLOCKING_STI : 0) |
                            (from->mov_ss_shadow ? ENTRY_BLOCKING_MOV_SS : 0) |
                            (from->nmi_blocked ? ENTRY_BLOCKING_NMI : 0);
