@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness import PATIENCE, ROOT, Checks, Terminal, run
 
-OK, RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT = 0, 120, 121, 122, 123, 124, 125, 126, 130
+OK, RULES_BROKEN, RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT = 0, 1, 120, 121, 122, 123, 124, 125, 126, 130
 
 COM1, ACPI_CONTROL, PVPANIC, RESET_CONTROL = 0x3F8, 0x604, 0x505, 0xCF9
 
@@ -89,7 +89,8 @@ def test_help(check, trapeze):
             check.contains(result.output, part, f"{arguments}")
         for code in (RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT):
             check.contains(result.output, f"\n  {code} ", f"{arguments}: exit codes")
-    check.equal(run([trapeze, "probe", "--help"]).status, OK, "probe --help")
+    for command in ("probe", "check-state"):
+        check.equal(run([trapeze, command, "--help"]).status, OK, f"{command} --help")
     result = run([trapeze, "--version"])
     check.that(result.status == OK and result.output.startswith("trapeze 0."), "--version", result)
     result = run([trapeze])
@@ -141,7 +142,16 @@ BAD_USAGE = [
     (["run", "--kernel", "/nonexistent/vmlinuz"], "/nonexistent/vmlinuz"),
     (["run", "--kernel", "/usr"], "/usr"),
     (["run", "--kernel", "/dev/null"], "/dev/null"),
+    (["run", "--flat", "/dev/null", "--dump-state"], "needs a value"),
     (["probe", "--all"], "--all"),
+    (["check-state"], "give the FILE"),
+    (["check-state", "--lst"], "did you mean --list?"),
+    (["check-state", "one", "two"], "'two' is the second"),
+    (["check-state", "--list", "/dev/null"], "--list takes no file"),
+    (["check-state", "/nonexistent/state"], "/nonexistent/state"),
+    (["check-state", "/dev/null"], "/dev/null"),
+    (["check-state", "/dev/zero"], "/dev/zero"),
+    (["check-state", "/"], "'/'"),
 ]
 
 
@@ -194,6 +204,7 @@ def test_bad_files(check, trapeze, guests):
             ("real mode above 1 MiB", ["--flat", loop, "--at", "0x200000"]),
             ("a port that is taken", ["--flat", loop, "--debug-exit", "0x3f8"]),
             ("a directory that is not there", ["--flat", loop, "--console", "file:/nonexistent/log"]),
+            ("a state in a directory that is not there", ["--flat", loop, "--dump-state", "/nonexistent/state"]),
             ("a FIFO that nobody reads", ["--flat", loop, "--console", f"file:{guests.fifo()}"]),
             ("a console that is none", ["--flat", loop, "--console", "tty"])]:
         result = run([trapeze, "run", "--engine", "null", *options])
@@ -456,6 +467,38 @@ def test_triple_fault(check, trapeze, guests, engine):
                 check.skip("no disassembler")
 
 
+def test_states(check, trapeze, guests, engine):
+    """What a guest left can be entered; what is changed there is told."""
+    state = guests.directory / "state"
+    for mode, code, status in (("real", HALT_FOR_EVER, STUCK), ("long", NO_HANDLERS_LONG, TRIPLE_FAULT)):
+        what = f"{engine}: a state from {mode} mode"
+        result = run_guest(trapeze, engine, guests.file(code), "--mode", mode, "--dump-state", state)
+        check.equal(result.status, status, what, result)
+        check.contains(result.errors, str(state), what)
+        result = run([trapeze, "check-state", state])
+        check.that(result.status == OK and "keeps all" in result.output, what, result)
+    lines = state.read_text(encoding="utf-8").splitlines()
+    check.that(lines[0].startswith("# vCPU 0") and "triple fault" in lines[0], "the state's title", lines[0])
+    changed = [line.replace("0x0000a09b", "0x0000e09b") for line in lines]
+    state.write_text("\n".join(changed), encoding="utf-8")
+    result = run([trapeze, "check-state", state])
+    check.equal(result.status, RULES_BROKEN, "a broken rule", result)
+    for part in ("cs-db-with-l (CS)", "Checks on Guest Segment Registers", "0x0000e09b", "1 rule is broken"):
+        check.contains(result.output, part, "a broken rule")
+    check.equal(result.errors, "", "a broken rule is no error")
+    state.write_text("\n".join(lines[:20] + ["cs.base 0x10g"]), encoding="utf-8")
+    result = run([trapeze, "check-state", state])
+    check.that(result.status == USAGE and one_line(result), "a state with a bad line", result)
+    check.contains(result.errors, "line 21", "a state with a bad line")
+    result = run_guest(trapeze, engine, guests.file(debug_exit(3)), "--dump-state", state)
+    check.that(result.status == 3 and state.read_bytes() == b"", "no state after a good end", result)
+    result = run([trapeze, "check-state", "--list"])
+    check.that(result.status == OK and "pdpte-reserved" in result.output, "--list", result)
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        result = run([trapeze, "check-state", "--list"], stdout=full)
+        check.equal(result.status, MONITOR_ERROR, "--list on a full disk", result)
+
+
 def test_consoles(check, trapeze, guests, engine):
     hello = guests.file(say("hello, world\r\n") + debug_exit(3))
     result = run_guest(trapeze, engine, hello)
@@ -653,6 +696,7 @@ def main():
             test_engine_choice(check, trapeze, guests, engines)
             test_soft_settings(check, trapeze, guests)
             test_perf_map(check, trapeze, guests)
+            test_states(check, trapeze, guests, "soft")
     check.finish()
 
 

@@ -159,11 +159,50 @@ static void test_bad_state(void)
     close_bench(&bench);
 }
 
+/* Each breaks one rule, which the error names. */
+static void test_refusal_is_explained(void)
+{
+    static const struct {
+        uint64_t cr0, cr4, efer;
+        uint32_t cs_attributes;
+        const char *rule;
+    } refused[] = {
+        {X86_CR0_PG | X86_CR0_ET, 0, 0, 0, "cr0-paging-needs-protection (CR0 0x80000030)"},
+        {X86_CR0_ET, UINT64_C(1) << 63, 0, 0, "cr4-fixed"},
+        {X86_CR0_PE | X86_CR0_PG, X86_CR4_PAE, X86_EFER_LME, 0, "efer-lma-is-lme"},
+        {X86_CR0_PE, X86_CR4_PAE, X86_EFER_LME | X86_EFER_LMA, 0, "ia32e-needs-paging"},
+        {X86_CR0_PE | X86_CR0_PG, 0, X86_EFER_LME | X86_EFER_LMA, 0, "ia32e-needs-pae"},
+        {X86_CR0_PE | X86_CR0_NW, 0, 0, 0, "cr0-nw-needs-cd"},
+        {X86_CR0_PE, 0, 0, X86_SEGMENT_L, "cs-l-needs-ia32e (CS access rights"},
+    };
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=off", NULL)) {
+        struct x86_state start = bench.state;
+        for (unsigned int i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+            bench.state = start;
+            bench.state.cr0 = refused[i].cr0;
+            bench.state.cr4 = refused[i].cr4;
+            bench.state.efer = refused[i].efer;
+            bench.state.segment[X86_CS].attributes |= refused[i].cs_attributes;
+            bench.error.text[0] = '\0';
+            int code =
+                kvm_engine.set_state(bench.vcpu, X86_STATE_SYSTEM, &bench.state, &bench.error);
+            if (code == 0) {
+                SKIP("this KVM takes a state that others refuse");
+            } else if (!CHECK(strstr(bench.error.text, refused[i].rule) != NULL)) {
+                fprintf(stderr, "    no '%s' in '%s'\n", refused[i].rule, bench.error.text);
+            }
+        }
+    }
+    close_bench(&bench);
+}
+
 int main(void)
 {
     if (kvm_is_usable()) {
         test_state_round_trip();
         test_bad_state();
+        test_refusal_is_explained();
         test_activity(NULL);
         test_activity("irqchip=off");
     }

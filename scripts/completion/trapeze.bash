@@ -6,7 +6,7 @@ _trapeze() {
     [ "$COMP_CWORD" -gt 1 ] && command=${COMP_WORDS[1]}
 
     case $previous in
-    --kernel | --initrd | --flat)
+    --kernel | --initrd | --flat | --dump-state)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
@@ -39,8 +39,8 @@ _trapeze() {
     esac
 
     case $command in
-    '') mapfile -t COMPREPLY < <(compgen -W 'run probe report --help --version' -- "$current") ;;
-    run | probe | report)
+    '') mapfile -t COMPREPLY < <(compgen -W 'run probe report check-state --help --version' -- "$current") ;;
+    run | probe | report | check-state)
         local options
         if [ "$command" = report ] && [[ $current != -* ]]; then
             compopt -o filenames 2>/dev/null
@@ -49,6 +49,10 @@ _trapeze() {
         fi
         options=$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -o '^ .*--[a-z-]*' | grep -o -- '--[a-z-]*' | sort -u)
         mapfile -t COMPREPLY < <(compgen -W "$options --help" -- "$current")
+        if [ "$command" = check-state ] && [[ $current != -* ]]; then
+            compopt -o filenames 2>/dev/null
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        fi
         ;;
     esac
 }

@@ -1,5 +1,5 @@
 /*
- * The commands of the program: `trapeze run`, `trapeze probe`, `trapeze report`.
+ * The commands of the program: `trapeze run`, `probe`, `report`, `check-state`.
  *
  * Owner:   constant tables. Thread: the first one.
  */
@@ -21,5 +21,6 @@ struct command {
 extern const struct command run_command;
 extern const struct command probe_command;
 extern const struct command report_command;
+extern const struct command check_state_command;
 
 #endif

@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/dump_state.h"
 #include "machine/linear_memory.h"
 #include "x86/decode/decode.h"
 #include "x86/disassemble.h"
+#include "x86/entry_checks.h"
 
 static const char *exception_name(uint8_t vector)
 {
@@ -119,11 +121,48 @@ static void print_instruction(struct vm *vm, const struct x86_state *state, FILE
     fprintf(out, "%s%s\n", text[0] != '\0' ? "  " : "", text);
 }
 
+/* The entry doctor's findings, indented like the rest. */
+static void print_broken_rules(const struct vcpu *vcpu, FILE *out)
+{
+    struct saved_state state;
+    struct entry_violation violations[ENTRY_VIOLATIONS_MAX];
+    if (!dump_state_of(vcpu, &state)) {
+        return;
+    }
+    unsigned int count = entry_checks_run(&state.entry, violations, ENTRY_VIOLATIONS_MAX);
+    if (count == 0) {
+        fputs("  it keeps every rule of VM entry that Trapeze knows: the cause may be the "
+              "hypervisor's own part\n",
+              out);
+    }
+    for (unsigned int i = 0; i < count && i < ENTRY_VIOLATIONS_MAX; i++) {
+        char text[ENTRY_TEXT_MAX];
+        entry_violation_describe(&violations[i], text, sizeof(text));
+        for (const char *line = text; *line != '\0';) {
+            size_t length = strcspn(line, "\n");
+            fprintf(out, "  %.*s\n", (int)length, line);
+            line += length + (line[length] == '\n');
+        }
+    }
+}
+
+bool crash_report_is_due(const struct vm *vm, enum vm_outcome outcome)
+{
+    bool refused = vm->outcome_vcpu < vm->vcpu_count &&
+                   vm->vcpus[vm->outcome_vcpu].exit.reason == EXIT_ENTRY_FAILED;
+    return outcome == VM_TRIPLE_FAULT || (outcome == VM_ENGINE_FAILED && refused);
+}
+
 void crash_report_print(struct vm *vm, unsigned int vcpu, FILE *out)
 {
     const struct vcpu *ended = &vm->vcpus[vcpu];
-    fprintf(out, "trapeze: vCPU %u shut down:\n", vcpu);
-    print_exceptions(&ended->exit, out);
+    if (ended->exit.reason == EXIT_ENTRY_FAILED) {
+        fprintf(out, "trapeze: the processor refused the state of vCPU %u:\n", vcpu);
+        print_broken_rules(ended, out);
+    } else {
+        fprintf(out, "trapeze: vCPU %u shut down:\n", vcpu);
+        print_exceptions(&ended->exit, out);
+    }
     if (!ended->final_known) {
         fputs("  its registers are not known\n", out);
         return;

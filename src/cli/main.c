@@ -13,7 +13,7 @@
 #include "cli/outcome_report.h"
 
 static const struct command *const commands[] = {&run_command, &probe_command, &report_command,
-                                                 NULL};
+                                                 &check_state_command, NULL};
 
 static void print_help(FILE *out)
 {
@@ -26,16 +26,17 @@ static void print_help(FILE *out)
           "Commands:\n",
           out);
     for (unsigned int i = 0; commands[i] != NULL; i++) {
-        fprintf(out, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-11s  %s\n", commands[i]->name, commands[i]->summary);
     }
     fputs("\n"
-          "  --help      print this; 'trapeze COMMAND --help' tells more\n"
-          "  --version   print the version\n"
+          "  --help         print this; 'trapeze COMMAND --help' tells more\n"
+          "  --version      print the version\n"
           "\n"
           "Examples:\n"
           "  trapeze run --kernel vmlinuz --initrd initramfs.cpio.gz --append console=ttyS0\n"
           "  trapeze run --flat hello.bin --mode real --at 0x8000\n"
-          "  trapeze probe\n",
+          "  trapeze probe\n"
+          "  trapeze check-state vcpu.state\n",
           out);
 }
 
@@ -90,7 +91,8 @@ static void occupy_standard_descriptors(void)
 /* Help and tables are output like any other: a full disk is told. */
 static int check_output(int exit_code)
 {
-    if (exit_code == EXIT_CODE_OK && (fflush(stdout) != 0 || ferror(stdout) != 0)) {
+    if ((exit_code == EXIT_CODE_OK || exit_code == EXIT_CODE_RULES_BROKEN) &&
+        (fflush(stdout) != 0 || ferror(stdout) != 0)) {
         print_problem("cannot write to standard output");
         return EXIT_CODE_MONITOR_ERROR;
     }

@@ -13,9 +13,10 @@
 #include "vm/outcome.h"
 
 enum exit_code {
-    EXIT_CODE_OK = 0,      /* the guest powered off, or the command did what it was asked */
-    EXIT_CODE_RESET = 120, /* the guest asked for a reboot */
-    EXIT_CODE_PANIC = 121, /* the guest's kernel panicked */
+    EXIT_CODE_OK = 0,           /* the guest powered off, or the command did what it was asked */
+    EXIT_CODE_RULES_BROKEN = 1, /* check-state found something */
+    EXIT_CODE_RESET = 120,      /* the guest asked for a reboot */
+    EXIT_CODE_PANIC = 121,      /* the guest's kernel panicked */
     EXIT_CODE_TRIPLE_FAULT = 122,
     EXIT_CODE_STUCK = 123,         /* every vCPU halted for ever */
     EXIT_CODE_TIMEOUT = 124,       /* as timeout(1) has it */

@@ -11,6 +11,7 @@
 #include "cli/choose_engine.h"
 #include "cli/command.h"
 #include "cli/crash_report.h"
+#include "cli/dump_state.h"
 #include "cli/engine_arguments.h"
 #include "cli/outcome_report.h"
 #include "cli/run_options.h"
@@ -129,6 +130,14 @@ static int exit_code_of(int result)
     return EXIT_CODE_USAGE;
 }
 
+static void dump_state(const struct run_options *options, const struct vm *vm,
+                       enum vm_outcome outcome)
+{
+    if (options->dump_state != NULL) {
+        dump_state_write(vm, outcome, options->dump_state);
+    }
+}
+
 /* After the terminal is restored: the table, the report, and as the last line the outcome. */
 static int report(const struct run_options *options, struct machine *machine,
                   const struct machine_result *result)
@@ -137,9 +146,10 @@ static int report(const struct run_options *options, struct machine *machine,
     if (options->print_stats) {
         print_stats(machine);
     }
-    if (result->outcome == VM_TRIPLE_FAULT) {
+    if (crash_report_is_due(vm, result->outcome)) {
         crash_report_print(vm, vm->outcome_vcpu < vm->vcpu_count ? vm->outcome_vcpu : 0, stderr);
     }
+    dump_state(options, vm, result->outcome);
     char sentence[700];
     outcome_sentence(result->outcome, result->code, result->text, sentence, sizeof(sentence));
     print_problem(sentence);
@@ -167,6 +177,7 @@ static int run_loaded(const struct run_options *options, struct machine *machine
         exit_code = report(options, machine, &result);
     } else {
         console_finish(console, &(struct error){{0}});
+        dump_state(options, machine_vm(machine), VM_ENGINE_FAILED);
         print_problem(error.text);
     }
     watch_stop(&watch);
@@ -239,6 +250,9 @@ static int check_files(const struct run_options *options, struct error *error)
     }
     if (code == 0) {
         kernel_file_close(&file);
+    }
+    if (code == 0 && options->dump_state != NULL) {
+        code = dump_state_prepare(options->dump_state, error);
     }
     return code;
 }

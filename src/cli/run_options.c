@@ -186,6 +186,13 @@ static int set_stats(void *target, const char *value, struct error *error)
     return 0;
 }
 
+static int set_dump_state(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->dump_state = value;
+    return 0;
+}
+
 static int set_debug_exit(void *target, const char *value, struct error *error)
 {
     uint64_t number;
@@ -238,6 +245,8 @@ const struct option run_option_table[] = {
      "code: on stderr, what soft makes of each block of the guest's code",
      set_trace},
     {"perf-map", 0, NULL, "name the guest's code for perf, in /tmp/perf-PID.map", set_perf_map},
+    {"dump-state", 0, "FILE", "write a vCPU's state there if it ends by a fault or a failure",
+     set_dump_state},
     {"debug-exit", 0, "PORT", "the port that ends the run with a code (default 0xf4)",
      set_debug_exit},
     {"test-device", 0, NULL, "add the device that exams such as kvm-unit-tests need",

@@ -44,7 +44,8 @@ struct run_options {
 
     uint64_t timeout_ns; /* 0: none */
     bool print_stats;
-    int verbosity; /* how often -v was given */
+    const char *dump_state; /* a path, or NULL */
+    int verbosity;          /* how often -v was given */
 };
 
 extern const struct option run_option_table[];

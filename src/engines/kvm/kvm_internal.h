@@ -7,6 +7,7 @@
  *   kvm_run.c     KVM_RUN, injection of interrupts, the kernel's exits put into ours
  *   kvm_state.c   registers, segments, FPU, events
  *   kvm_msrs.c    the MSRs of struct x86_msrs
+ *   kvm_doctor.c  why KVM refuses system registers
  *   kvm_probe.c   what this host's KVM can do, and how fast
  *
  * Owner: the engine. Thread: as vm/engine.h says for each function.
@@ -94,6 +95,10 @@ int kvm_vcpu_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86
                        struct error *error);
 int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const struct x86_state *state,
                        struct error *error);
+
+/* Adds to an error which rules the system registers break that KVM has refused (kvm_doctor.c). */
+void kvm_explain_refusal(struct engine_vcpu *vcpu, const struct x86_state *state, int code,
+                         struct error *error);
 
 int kvm_get_msrs(struct engine_vcpu *vcpu, struct x86_msrs *msrs, struct error *error);
 int kvm_set_msrs(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct error *error);

@@ -94,11 +94,12 @@ static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, s
     sregs.efer = state->efer;
     code = kvm_ioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
     if (code < 0) {
-        return error_set_errno(error, code,
-                               "KVM refuses the system registers (cr0 0x%llx cr4 0x%llx efer "
-                               "0x%llx)",
-                               (unsigned long long)state->cr0, (unsigned long long)state->cr4,
-                               (unsigned long long)state->efer);
+        error_set_errno(error, code,
+                        "KVM refuses the system registers (cr0 0x%llx cr4 0x%llx efer 0x%llx)",
+                        (unsigned long long)state->cr0, (unsigned long long)state->cr4,
+                        (unsigned long long)state->efer);
+        kvm_explain_refusal(vcpu, state, code, error);
+        return code;
     }
     return 0;
 }

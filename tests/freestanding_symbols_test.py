@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Fails if device code calls anything but itself and memory functions: it is to link freestanding later.
+"""Fails if code that is to link freestanding later calls anything but itself and memory functions.
 
-usage: tests/chipset_symbols_test.py [COMPILER …]
+usage: tests/freestanding_symbols_test.py [COMPILER …]
 
-Compiles src/chipset/*.c with -ffreestanding in several ways, and looks at what the objects leave undefined.
+Compiles devices and the entry checks with -ffreestanding in several ways, and looks at what the objects leave undefined.
 """
 
 import os
@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {"memcpy", "memset", "memmove", "memcmp"}
 # gcc calls helpers of its own library for some arithmetic at some levels; none may be needed.
 LEVELS = ["-O0", "-O2", "-Os"]
+# Each part is closed in itself.
+PARTS = ["src/chipset/*.c", "src/x86/entry_*.c"]
 
 
 def symbols(objects, kind):
@@ -25,31 +27,32 @@ def symbols(objects, kind):
     return {line.split()[0] for line in output.splitlines() if len(line.split()) >= 2 and not line.endswith("]:")}
 
 
-def check(compiler, level, directory):
-    """What is wrong with one way of compiling, as a list of sentences."""
+def check(compiler, level, part, directory):
+    """What is wrong with one way of compiling a part, as a list of sentences."""
     objects = []
-    for source in sorted((ROOT / "src" / "chipset").glob("*.c")):
+    for source in sorted(ROOT.glob(part)):
         target = str(Path(directory) / (source.stem + ".o"))
         subprocess.run([*compiler, "-std=gnu17", level, "-ffreestanding", "-fno-stack-protector", "-U_FORTIFY_SOURCE",
                         "-fno-pic", "-I", str(ROOT / "src"), "-c", str(source), "-o", target], check=True)
         objects.append(target)
     if not objects:
-        return ["there are no sources to look at"]
+        return [f"{part}: there are no sources to look at"]
     wanted = symbols(objects, "--undefined-only") - symbols(objects, "--defined-only") - ALLOWED
-    return [f"{' '.join(compiler)} {level}: src/chipset needs {name}" for name in sorted(wanted)]
+    return [f"{' '.join(compiler)} {level}: {part} needs {name}" for name in sorted(wanted)]
 
 
 def main():
     compiler = sys.argv[1:] or shlex.split(os.environ.get("CC", "cc"))
     problems, passed = [], 0
-    for level in LEVELS:
+    ways = [(part, level) for part in PARTS for level in LEVELS]
+    for part, level in ways:
         with tempfile.TemporaryDirectory() as directory:
-            found = check(compiler, level, directory)
+            found = check(compiler, level, part, directory)
             problems += found
             passed += not found
     for problem in problems:
         print(problem)
-    print(f"{passed} passed, {len(LEVELS) - passed} failed, 0 skipped")
+    print(f"{passed} passed, {len(ways) - passed} failed, 0 skipped")
     return 1 if problems else 0
 
 
