@@ -151,8 +151,10 @@ static void test_refused(void)
     REFUSED("--code-cache is for the engine soft", "--kernel", "k", "--code-cache", "8M",
             "--engine", "kvm");
     REFUSED("--perf-map is for the engine soft", "--kernel", "k", "-e", "null", "--perf-map");
-    REFUSED("--trace code is for the engine soft", "--kernel", "k", "-e", "kvm,irqchip=off",
+    REFUSED("--trace code is for the engine soft", "--kernel", "k", "-e", "kvm,irqchip=none",
             "--trace", "code");
+    REFUSED("--irqchip is for the engine kvm", "--kernel", "k", "-e", "soft", "--irqchip", "none");
+    REFUSED("there is no irqchip 'off'", "--kernel", "k", "--irqchip", "off");
     REFUSED("there is no mode", "--flat", "f", "--mode", "unreal");
     REFUSED("is not an address", "--flat", "f", "--at", "here");
     REFUSED("is not a port", "--flat", "f", "--debug-exit", "65536");
@@ -179,8 +181,10 @@ static void test_engine_arguments(void)
     COMPOSED("soft", "translate-after=0,code-cache=2M,perf-map,trace=code,count", "-e",
              "soft,translate-after=0", "-s", "--trace", "code", "--perf-map", "--code-cache", "2M");
     /* Another engine: what was meant for it, and none of what it does not know. */
-    COMPOSED("kvm", "irqchip=off", "-e", "kvm,irqchip=off", "-s");
+    COMPOSED("kvm", "irqchip=none", "-e", "kvm,irqchip=none", "-s");
+    COMPOSED("kvm", "irqchip=split", "-e", "kvm", "--irqchip", "split");
     log_set_level(LOG_SILENT);
+    COMPOSED("soft", "", "-e", "auto", "--irqchip", "kernel");
     COMPOSED("kvm", "", "-e", "auto", "--perf-map", "--code-cache", "8M", "-s");
     log_set_level(LOG_WARN);
 

@@ -222,7 +222,7 @@ static void test_start_stop(void)
     static const uint8_t code[] = {0xeb, 0xfe};
     unsigned int before = open_descriptors();
     for (unsigned int i = 0; i < 24; i++) {
-        struct vm *vm = make_vm(2, i % 2 == 0 ? NULL : "irqchip=off");
+        struct vm *vm = make_vm(2, i % 2 == 0 ? NULL : "irqchip=none");
         kvm_guest_prepare(vm->memory, KVM_GUEST_REAL, code, sizeof(code), &vm->vcpus[0].initial);
         start(vm);
         struct timespec pause = {.tv_nsec = (long)i * 50000};
@@ -250,7 +250,7 @@ static void test_probe(void)
 int main(void)
 {
     if (kvm_is_usable()) {
-        test_kicks("irqchip=off");
+        test_kicks("irqchip=none");
         test_kicks(NULL);
         test_kick_ends_halt_in_kernel();
         test_vm_object();

@@ -15,6 +15,10 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -W 'auto kvm soft' -- "$current")
         return
         ;;
+    --irqchip)
+        mapfile -t COMPREPLY < <(compgen -W 'kernel split none' -- "$current")
+        return
+        ;;
     --mode)
         mapfile -t COMPREPLY < <(compgen -W 'real protected paged long' -- "$current")
         return

@@ -121,6 +121,19 @@ static int set_trace(void *target, const char *value, struct error *error)
     return 0;
 }
 
+static int set_irqchip(void *target, const char *value, struct error *error)
+{
+    static const char *const modes[] = {"kernel", "split", "none"};
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(value, modes[i]) == 0) {
+            ((struct run_options *)target)->irqchip = value;
+            return 0;
+        }
+    }
+    return error_set(error, EINVAL, "there is no irqchip '%s'; there are kernel, split and none",
+                     value);
+}
+
 static int set_console(void *target, const char *value, struct error *error)
 {
     (void)error;
@@ -219,6 +232,10 @@ const struct option run_option_table[] = {
      "what runs the guest's CPUs: auto (default), kvm, soft;\n"
      "settings may follow: NAME,key=value,...",
      set_engine},
+    {"irqchip", 0, "WHERE",
+     "which interrupt controllers kvm leaves to the kernel: kernel (all), split\n"
+     "(the local APICs), none",
+     set_irqchip},
     {"code-cache", 0, "SIZE", "how much translated code soft keeps: 1M to 1G (default 64M)",
      set_code_cache},
     {"console", 0, "WHERE", "stdio (default), none, pty, file:PATH", set_console},
@@ -251,15 +268,7 @@ static int check(const struct run_options *options, struct error *error)
     if (options->flat != NULL && (options->initrd_count != 0 || options->command_line != NULL)) {
         return error_set(error, EINVAL, "a flat image takes no --initrd and no --append");
     }
-    const char *option = engine_arguments_option(options);
-    if (option != NULL && strcmp(options->engine, "auto") != 0 &&
-        strcmp(options->engine, ENGINE_WITH_CODE) != 0) {
-        return error_set(error, EINVAL,
-                         "%s is for the engine " ENGINE_WITH_CODE ", which translates code; "
-                         "%s does not",
-                         option, options->engine);
-    }
-    return 0;
+    return engine_arguments_check(options, error);
 }
 
 int run_options_parse(char **arguments, int count, struct run_options *options, struct error *error)

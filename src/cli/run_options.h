@@ -18,6 +18,9 @@
 /* The engine that --code-cache, --perf-map and --trace are for: the one that translates code. */
 #define ENGINE_WITH_CODE "soft"
 
+/* The engine that --irqchip is for: the one that may leave interrupt controllers to the kernel. */
+#define ENGINE_WITH_IRQCHIP "kvm"
+
 struct run_options {
     const char *kernel; /* NULL with flat */
     const char *flat;   /* NULL with kernel */
@@ -35,6 +38,7 @@ struct run_options {
     const char *engine_arguments; /* "key=value,…", or NULL */
     const char *code_cache;       /* a valid size, as typed; NULL: not given */
     bool perf_map;
+    const char *irqchip; /* kernel, split or none; NULL: not given */
     bool trace_code;
     uint16_t debug_exit_port;
     bool has_test_device;

@@ -72,8 +72,10 @@ static int make_cpuid(struct machine *machine, struct error *error)
     struct cpu_template template = {
         .vcpu_count = vm->vcpu_count,
         .tsc_hz = machine->tsc_hz,
-        .has_local_apic = (vm->engine_features & ENGINE_HAS_INTERRUPT_CONTROLLERS) == 0,
-        .has_tsc_deadline = vm->engine->tsc_offset != NULL,
+        .has_local_apic = (vm->engine_features & ENGINE_HAS_LOCAL_APICS) == 0,
+        .has_x2apic = (vm->engine_features & ENGINE_LACKS_APIC_MSRS) == 0,
+        .has_tsc_deadline =
+            vm->engine->tsc_offset != NULL && (vm->engine_features & ENGINE_LACKS_APIC_MSRS) == 0,
         .has_clock = (vm->engine_features & ENGINE_HAS_CLOCK) != 0,
     };
     int result = 0;

@@ -310,8 +310,7 @@ static int create_engine_vcpu(struct vcpu *vcpu, struct engine_vcpu **out)
 {
     struct vm *vm = vcpu->vm;
     const struct engine_ops *engine = vm->engine;
-    bool has_controllers = has_feature(vcpu, ENGINE_HAS_INTERRUPT_CONTROLLERS);
-    if (!has_controllers && vm->platform.interrupts != NULL) {
+    if (!has_feature(vcpu, ENGINE_HAS_INTERRUPT_CONTROLLERS) && vm->platform.interrupts != NULL) {
         vcpu->interrupts = vm->platform.interrupts(vm->platform.context, vcpu->index);
     }
     struct engine_vcpu_options options = {
@@ -324,7 +323,8 @@ static int create_engine_vcpu(struct vcpu *vcpu, struct engine_vcpu **out)
         return code;
     }
     /* An engine with the LAPIC in it waits for SIPI by itself. */
-    vcpu->waiting_for_sipi = !has_controllers && vcpu->initial.activity == X86_WAIT_FOR_SIPI;
+    vcpu->waiting_for_sipi =
+        !has_feature(vcpu, ENGINE_HAS_LOCAL_APICS) && vcpu->initial.activity == X86_WAIT_FOR_SIPI;
     code = engine->set_state(*out, X86_STATE_ALL, &vcpu->initial, &vcpu->error);
     if (code != 0) {
         engine->vcpu_destroy(*out);

@@ -47,6 +47,8 @@ struct vm_platform {
     bool (*rdmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t *value);
     bool (*wrmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t value);
     const struct interrupt_source *(*interrupts)(void *context, unsigned int vcpu);
+    /* The end of an interrupt with this vector (EXIT_EOI). Called with the device lock held. */
+    void (*end_of_interrupt)(void *context, uint8_t vector);
     /*
      * True while a device may yet wake a CPU that is halted with interrupts off (by NMI, INIT,
      * reset). NULL: never. Called with the device lock held; see VM_STUCK.

@@ -23,8 +23,8 @@ import kvm_lab  # noqa: E402
 from harness import PATIENCE, Checks, Result  # noqa: E402
 
 POWERED_OFF, RESET, PANIC, TRIPLE_FAULT = 0, 120, 121, 122
-TEST_PROGRAMS = ("kvm", "kvm_state", "kvm_vm")
-CPUS = 2           # of the laboratory machine
+TEST_PROGRAMS = ("kvm", "kvm_interrupts", "kvm_state", "kvm_vm")
+CPUS = 1            # of the laboratory machine: with more, spinning guests wait for each other
 KILLED = 137       # what a case ends with that hung
 LAB_PATIENCE = 420  # seconds for everything
 
@@ -182,6 +182,8 @@ def linux_cases(files):
     make_initramfs(files / "guest.cpio")
     for cpus in (1, 2, 4):
         yield report_case(cpus)
+    for mode in ("split", "none"):
+        yield report_case(2, "--irqchip", mode, suffix=f"-{mode}")
     yield Case("linux-shell", SHELL, verify_shell)
     yield ending_case("linux-reboot", "lab.do=reboot", RESET, "reboot")
     yield ending_case("linux-reboot-by-triple-fault", "lab.do=reboot reboot=t", TRIPLE_FAULT, "triple fault")

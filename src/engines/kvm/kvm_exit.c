@@ -98,7 +98,6 @@ static void translate_others(const struct kvm_run *run, struct vcpu_exit *exit)
         const char *text;
     } names[] = {
         {KVM_EXIT_EXCEPTION, "KVM passed on an exception"},
-        {KVM_EXIT_IOAPIC_EOI, "KVM passed on an end of interrupt"},
         {KVM_EXIT_HYPERV, "KVM passed on a Hyper-V call"},
         {KVM_EXIT_X86_BUS_LOCK, "KVM passed on a bus lock"},
         {KVM_EXIT_DIRTY_RING_FULL, "KVM's ring of dirty pages is full"},
@@ -141,6 +140,10 @@ void kvm_translate_exit(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
         break;
     case KVM_EXIT_HYPERCALL:
         translate_hypercall(run, exit);
+        break;
+    case KVM_EXIT_IOAPIC_EOI:
+        exit->reason = EXIT_EOI;
+        exit->eoi.vector = run->eoi.vector;
         break;
     case KVM_EXIT_HLT:
         exit->reason = EXIT_HLT;
