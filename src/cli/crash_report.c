@@ -35,7 +35,7 @@ static const char *exception_name(uint8_t vector)
 
 static void print_exceptions(const struct vcpu_exit *exit, FILE *out)
 {
-    if (exit->reason != EXIT_SHUTDOWN || exit->shutdown.exception_count == 0) {
+    if (exit->shutdown.exception_count == 0) {
         fputs("  the engine cannot tell which exceptions led to it\n", out);
         return;
     }
@@ -84,19 +84,10 @@ static void print_system(const struct x86_state *state, FILE *out)
             state->cr0, state->cr2, state->cr3, state->cr4, state->cr8, state->efer);
 }
 
-static enum x86_decode_mode decode_mode(const struct x86_state *state)
-{
-    uint32_t attributes = state->segment[X86_CS].attributes;
-    if ((state->efer & X86_EFER_LMA) != 0 && (attributes & X86_SEGMENT_L) != 0) {
-        return X86_DECODE_64;
-    }
-    return (attributes & X86_SEGMENT_DB) != 0 ? X86_DECODE_32 : X86_DECODE_16;
-}
-
 static void print_instruction(struct vm *vm, const struct x86_state *state, FILE *out)
 {
     uint8_t bytes[X86_INSTRUCTION_MAX];
-    enum x86_decode_mode mode = decode_mode(state);
+    enum x86_decode_mode mode = disassemble_mode(state);
     uint64_t address = state->rip;
     if (mode != X86_DECODE_64) {
         address = (state->segment[X86_CS].base + state->rip) & UINT64_C(0xffffffff);
@@ -122,8 +113,11 @@ static void print_instruction(struct vm *vm, const struct x86_state *state, FILE
 void crash_report_print(struct vm *vm, unsigned int vcpu, FILE *out)
 {
     const struct vcpu *ended = &vm->vcpus[vcpu];
-    fprintf(out, "trapeze: vCPU %u shut down:\n", vcpu);
-    print_exceptions(&ended->exit, out);
+    bool shut_down = ended->exit.reason == EXIT_SHUTDOWN;
+    fprintf(out, "trapeze: vCPU %u %s:\n", vcpu, shut_down ? "shut down" : "could not go on");
+    if (shut_down) {
+        print_exceptions(&ended->exit, out);
+    }
     if (!ended->final_known) {
         fputs("  its registers are not known\n", out);
         return;

@@ -1,5 +1,5 @@
 /*
- * What a person needs to see why a guest's CPU shut down.
+ * What a person needs to see why a guest's CPU shut down, or an engine could not go on with it.
  *
  * Owner: no state. Thread: the first one, after machine_wait.
  */

@@ -128,6 +128,16 @@ static int exit_code_of(int result)
     return EXIT_CODE_USAGE;
 }
 
+/* True if the engine failed on account of what a vCPU's guest did: its registers tell more. */
+static bool failed_on_guest(const struct vm *vm)
+{
+    if (vm->outcome != VM_ENGINE_FAILED || vm->outcome_vcpu >= vm->vcpu_count) {
+        return false;
+    }
+    enum exit_reason reason = vm->vcpus[vm->outcome_vcpu].exit.reason;
+    return reason == EXIT_INTERNAL || reason == EXIT_ENTRY_FAILED;
+}
+
 /* After the terminal is restored: the table, the report, and as the last line the outcome. */
 static int report(const struct run_options *options, struct machine *machine,
                   const struct machine_result *result)
@@ -136,7 +146,7 @@ static int report(const struct run_options *options, struct machine *machine,
     if (options->print_stats) {
         print_stats(machine);
     }
-    if (result->outcome == VM_TRIPLE_FAULT) {
+    if (result->outcome == VM_TRIPLE_FAULT || failed_on_guest(vm)) {
         crash_report_print(vm, vm->outcome_vcpu < vm->vcpu_count ? vm->outcome_vcpu : 0, stderr);
     }
     char sentence[700];

@@ -73,6 +73,7 @@ struct vcpu_exit {
         } shutdown;
         struct {
             uint64_t hardware_reason;
+            char text[192];
         } entry_failed;
         struct {
             uint8_t vector;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "vm/exit_stats.h"
+#include "vm/halt_watch.h"
 #include "vm/vcpu_exit.h"
 
 static const struct engine_ops *engine_of(const struct vcpu *vcpu)
@@ -114,6 +115,19 @@ static int take_nmis(struct vcpu *vcpu)
     return code;
 }
 
+/* Whether it has halted where no interrupt can wake it, or waits for SIPI, within the engine. */
+static int answer_halt_watch(struct vcpu *vcpu, struct x86_state *state)
+{
+    unsigned int groups = X86_STATE_GENERAL | X86_STATE_EVENTS;
+    int code = engine_of(vcpu)->get_state(vcpu->engine_vcpu, groups, state, &vcpu->error);
+    if (code == 0) {
+        bool is_halted = state->activity == X86_HALTED && (state->rflags & X86_FLAGS_IF) == 0 &&
+                         !state->nmi_pending;
+        halt_watch_answer(vcpu, is_halted || state->activity == X86_WAIT_FOR_SIPI, state->rip);
+    }
+    return code;
+}
+
 static int serve_requests(struct vcpu *vcpu)
 {
     unsigned int requests = atomic_exchange(&vcpu->requests, 0);
@@ -131,6 +145,9 @@ static int serve_requests(struct vcpu *vcpu)
     }
     if (code == 0 && (requests & VCPU_REQUEST_NMI) != 0) {
         code = take_nmis(vcpu);
+    }
+    if (code == 0 && (requests & VCPU_REQUEST_HALT_WATCH) != 0) {
+        code = answer_halt_watch(vcpu, &state);
     }
     return code;
 }

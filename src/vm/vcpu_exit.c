@@ -100,9 +100,7 @@ static void stop_for_engine(struct vcpu *vcpu)
     if (exit->reason == EXIT_INTERNAL) {
         snprintf(text, sizeof(text), "vCPU %u: %s", vcpu->index, exit->internal.text);
     } else if (exit->reason == EXIT_ENTRY_FAILED) {
-        snprintf(text, sizeof(text),
-                 "vCPU %u: the processor refused the guest's state (hardware reason 0x%llx)",
-                 vcpu->index, (unsigned long long)exit->entry_failed.hardware_reason);
+        snprintf(text, sizeof(text), "vCPU %u: %s", vcpu->index, exit->entry_failed.text);
     } else {
         snprintf(text, sizeof(text),
                  "vCPU %u: the engine came back with \"%s\", which nobody asked "

@@ -10,6 +10,7 @@
 #include "base/event_loop.h"
 #include "base/threads.h"
 #include "vm/exit_stats.h"
+#include "vm/halt_watch.h"
 #include "vm/vcpu.h"
 #include "vm/vm_timers.h"
 
@@ -160,6 +161,9 @@ int vm_start(struct vm *vm, struct error *error)
     }
     if (code != 0) {
         vm_wait(vm);
+    }
+    if (code == 0) {
+        halt_watch_start(vm);
     }
     return code;
 }

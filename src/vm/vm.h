@@ -83,13 +83,17 @@ struct vcpu {
     atomic_ullong instructions; /* engine_ops.instructions, as of its last exit; any thread */
     /* engine_ops.statistics, under vm->lock: as of its last halt, its end, or when asked for. */
     struct engine_counters counters;
+    /* Of vm/halt_watch.h, under vm->lock: answers in a row that it sleeps, and where. */
+    unsigned int asleep_answers;
+    uint64_t asleep_rip;
     atomic_bool counters_wanted; /* at its next exit; set by any thread, cleared by its own */
 };
 
-#define VCPU_REQUEST_STOP 1u
-#define VCPU_REQUEST_INIT 2u
-#define VCPU_REQUEST_SIPI 4u
-#define VCPU_REQUEST_NMI  8u
+#define VCPU_REQUEST_STOP       1u
+#define VCPU_REQUEST_INIT       2u
+#define VCPU_REQUEST_SIPI       4u
+#define VCPU_REQUEST_NMI        8u
+#define VCPU_REQUEST_HALT_WATCH 16u /* whether it has halted for good: vm/halt_watch.h */
 
 struct vm {
     const struct engine_ops *engine;
@@ -99,6 +103,7 @@ struct vm {
     pthread_mutex_t device_lock;
     struct event_loop *events;
     struct vm_timers *timers; /* its timer_host is what devices get */
+    struct timer halt_watch;
     struct vm_platform platform;
     unsigned int vcpu_count;
     struct vcpu vcpus[VM_VCPUS_MAX];

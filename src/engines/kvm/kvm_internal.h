@@ -7,6 +7,7 @@
  *   kvm_clock.c   KVM's clock, the rate of the TSC
  *   kvm_vcpu.c    a vCPU: creation, CPUID, kicks
  *   kvm_run.c     KVM_RUN, injection of interrupts, the kernel's exits put into ours
+ *   kvm_report.c  what KVM could not go on with, in words
  *   kvm_state.c   registers, segments, FPU, events
  *   kvm_msrs.c    the MSRs of struct x86_msrs
  *   kvm_probe.c   what this host's KVM can do, and how fast
@@ -120,6 +121,12 @@ int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error 
 
 /* Puts the exit that run->exit_reason names into *exit. The vCPU's thread. */
 void kvm_translate_exit(struct engine_vcpu *vcpu, struct vcpu_exit *exit);
+
+/* Why KVM could not emulate: the instruction, or that there is none where the guest is. */
+void kvm_describe_emulation(struct engine_vcpu *vcpu, char *text, size_t size);
+
+/* KVM_EXIT_FAIL_ENTRY with the hardware's reason. */
+void kvm_describe_failed_entry(uint64_t reason, char *text, size_t size);
 
 int kvm_vcpu_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
                        struct error *error);

@@ -66,6 +66,9 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options,
         return error_set_errno(error, vm->fd, "KVM can't make a VM");
     }
     int size = kvm_ioctl(vm->device, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    if (size < 0) {
+        return error_set_errno(error, size, "KVM does not say how large its shared area is");
+    }
     if (size < (int)sizeof(struct kvm_run)) {
         return error_set(error, EPROTO, "KVM's shared area of %d bytes is too small", size);
     }
@@ -83,6 +86,12 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options,
         code = map_slot(vm, guestmem_slot(options->memory, i), error);
     }
     return code;
+}
+
+/* EINVAL means "bad options" to the program; from the kernel it is a failure like any other. */
+static int failure_of_host(int code)
+{
+    return code == -EINVAL ? -EIO : code;
 }
 
 int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **out,
@@ -103,7 +112,7 @@ int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **ou
     code = build(vm, options, irqchip, error);
     if (code != 0) {
         kvm_vm_destroy(vm);
-        return code;
+        return failure_of_host(code);
     }
     *out = vm;
     return 0;
@@ -184,7 +193,11 @@ int kvm_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct 
         take_entry(vm, &supported->entries[i], table);
     }
     free(supported);
-    return code < 0 ? error_set_errno(error, code, "KVM does not say which CPUID it supports") : 0;
+    if (code < 0) {
+        error_set_errno(error, code, "KVM does not say which CPUID it supports");
+        return failure_of_host(code);
+    }
+    return 0;
 }
 
 const struct engine_ops kvm_engine = {
