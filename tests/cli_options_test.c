@@ -155,10 +155,26 @@ static void test_refused(void)
             "--trace", "code");
     REFUSED("--irqchip is for the engine kvm", "--kernel", "k", "-e", "soft", "--irqchip", "none");
     REFUSED("there is no irqchip 'off'", "--kernel", "k", "--irqchip", "off");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "two");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "3-2");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "1,");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "1024");
+    REFUSED("more CPUs than", "--kernel", "k", "--cpu-affinity", "0-64");
     REFUSED("there is no mode", "--flat", "f", "--mode", "unreal");
     REFUSED("is not an address", "--flat", "f", "--at", "here");
     REFUSED("is not a port", "--flat", "f", "--debug-exit", "65536");
     REFUSED("number of seconds", "--kernel", "k", "--timeout", "soon");
+}
+
+static void test_affinity(void)
+{
+    struct run_options options;
+    struct error error;
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "--cpu-affinity", "5,2-4", NULL), 0);
+    CHECK_EQUAL(options.affinity_count, 4);
+    CHECK(options.affinity[0] == 5 && options.affinity[1] == 2 && options.affinity[3] == 4);
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", NULL), 0);
+    CHECK_EQUAL(options.affinity_count, 0);
 }
 
 /* What an engine is given for some options. */
@@ -230,6 +246,7 @@ int main(void)
     test_nearest();
     test_run_options();
     test_refused();
+    test_affinity();
     test_engine_arguments();
     test_outcomes();
     return check_summary();

@@ -31,7 +31,7 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -W 'code' -- "$current")
         return
         ;;
-    --append | --at | --memory | -m | --code-cache | --cpus | -c | --timeout | -t | --debug-exit)
+    --append | --at | --memory | -m | --code-cache | --cpus | -c | --cpu-affinity | --timeout | -t | --debug-exit)
         return
         ;;
     esac

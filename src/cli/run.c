@@ -197,6 +197,8 @@ static int run_machine(const struct run_options *options, const struct engine_op
                                               .engine_arguments = arguments,
                                               .memory_bytes = options->memory_bytes,
                                               .vcpu_count = options->vcpu_count,
+                                              .affinity = options->affinity,
+                                              .affinity_count = options->affinity_count,
                                               .debug_exit_port = options->debug_exit_port,
                                               .has_test_device = options->has_test_device,
                                               .console = console};

@@ -12,6 +12,7 @@
 
 #include "boot/request.h"
 #include "cli/options.h"
+#include "vm/vm.h"
 
 #define ENGINE_NAME_MAX 16
 
@@ -34,9 +35,11 @@ struct run_options {
 
     uint64_t memory_bytes;
     unsigned int vcpu_count;
-    char engine[ENGINE_NAME_MAX]; /* "auto", or a name in the engine table */
-    const char *engine_arguments; /* "key=value,…", or NULL */
-    const char *code_cache;       /* a valid size, as typed; NULL: not given */
+    unsigned int affinity[VM_VCPUS_MAX]; /* the host's CPUs for vCPUs, in turn */
+    unsigned int affinity_count;         /* 0: any */
+    char engine[ENGINE_NAME_MAX];        /* "auto", or a name in the engine table */
+    const char *engine_arguments;        /* "key=value,…", or NULL */
+    const char *code_cache;              /* a valid size, as typed; NULL: not given */
     bool perf_map;
     const char *irqchip; /* kernel, split or none; NULL: not given */
     bool trace_code;

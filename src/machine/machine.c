@@ -58,6 +58,8 @@ static int make_vm(struct machine *machine, const struct machine_options *option
                                     .engine_arguments = options->engine_arguments,
                                     .memory = memory,
                                     .vcpu_count = options->vcpu_count,
+                                    .affinity = options->affinity,
+                                    .affinity_count = options->affinity_count,
                                     .tsc_hz = machine->tsc_hz};
     result = vm_create(&vm_options, &machine->vm, error);
     if (result != 0) {

@@ -398,8 +398,12 @@ int vcpu_start(struct vcpu *vcpu, struct error *error)
 {
     char name[16];
     snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-    struct thread_options options = {
-        .name = name, .takes_kicks = true, .run = vcpu_thread, .context = vcpu};
+    struct thread_options options = {.name = name,
+                                     .takes_kicks = true,
+                                     .is_pinned = vcpu->is_pinned,
+                                     .cpu = vcpu->host_cpu,
+                                     .run = vcpu_thread,
+                                     .context = vcpu};
     int code = thread_start(&vcpu->thread, &options, error);
     vcpu->thread_started = code == 0;
     return code;

@@ -76,6 +76,10 @@ int vm_create(const struct vm_options *options, struct vm **out, struct error *e
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         vm->vcpus[i].vm = vm; /* vm_destroy stops all of them, however few were prepared */
         vm->vcpus[i].index = i;
+        if (options->affinity_count != 0) {
+            vm->vcpus[i].is_pinned = true;
+            vm->vcpus[i].host_cpu = options->affinity[i % options->affinity_count];
+        }
     }
     bus_init(&vm->ports, "port");
     bus_init(&vm->mmio, "memory");

@@ -38,6 +38,9 @@ struct vm_options {
     const char *engine_arguments; /* may be NULL */
     struct guestmem *memory;      /* taken over: destroyed with the VM */
     unsigned int vcpu_count;      /* 1..VM_VCPUS_MAX */
+    /* Host CPUs: vCPU i's thread runs on affinity[i % affinity_count] alone; 0: anywhere. */
+    const unsigned int *affinity;
+    unsigned int affinity_count;
     uint64_t tsc_hz;
 };
 
@@ -66,6 +69,8 @@ struct vcpu {
     const struct interrupt_source *interrupts; /* NULL: nothing to ask */
     pthread_t thread;
     bool thread_started;
+    bool is_pinned; /* to the host's CPU host_cpu */
+    unsigned int host_cpu;
     struct event_count wake; /* signalled when a request or an interrupt may have come */
     /* Requests from other threads, bits of VCPU_REQUEST_…; set, then kick. */
     atomic_uint requests;
