@@ -15,6 +15,11 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -W 'auto kvm soft' -- "$current")
         return
         ;;
+    --cpu)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -W 'host max x86-64-v2 x86-64-v3' -f -- "$current")
+        return
+        ;;
     --irqchip)
         mapfile -t COMPREPLY < <(compgen -W 'kernel split none' -- "$current")
         return

@@ -60,6 +60,13 @@ static int set_cpus(void *target, const char *value, struct error *error)
     return result;
 }
 
+static int set_cpu(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->cpu = value;
+    return 0;
+}
+
 /* "4" or "4-7": appends what it names to the list. */
 static int add_host_cpus(struct run_options *options, const char *range, struct error *error)
 {
@@ -266,6 +273,10 @@ const struct option run_option_table[] = {
     {"at", 0, "ADDRESS", "where the flat image goes (default 0x8000)", set_address},
     {"memory", 'm', "SIZE", "guest memory, as in 512M (default) or 2G", set_memory},
     {"cpus", 'c', "N", "virtual CPUs, 1 (default) to 64", set_cpus},
+    {"cpu", 0, "MODEL",
+     "what CPUID shows: host or max (all that there is, the default), x86-64-v2,\n"
+     "x86-64-v3, or a file",
+     set_cpu},
     {"cpu-affinity", 0, "LIST",
      "host CPUs that the virtual CPUs run on, one each and in turn: 2,3 or 4-7", set_affinity},
     {"engine", 'e', "NAME",

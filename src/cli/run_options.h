@@ -37,6 +37,7 @@ struct run_options {
     unsigned int vcpu_count;
     unsigned int affinity[VM_VCPUS_MAX]; /* the host's CPUs for vCPUs, in turn */
     unsigned int affinity_count;         /* 0: any */
+    const char *cpu;                     /* a model of machine/cpu_model.h, or NULL */
     char engine[ENGINE_NAME_MAX];        /* "auto", or a name in the engine table */
     const char *engine_arguments;        /* "key=value,…", or NULL */
     const char *code_cache;              /* a valid size, as typed; NULL: not given */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "boot/layout.h"
+#include "machine/cpu_model.h"
 #include "machine/cpu_template.h"
 #include "machine/pc.h"
 
@@ -68,7 +69,7 @@ static int make_vm(struct machine *machine, const struct machine_options *option
     return result;
 }
 
-static int make_cpuid(struct machine *machine, struct error *error)
+static int make_cpuid(struct machine *machine, const char *model, struct error *error)
 {
     struct vm *vm = machine->vm;
     struct cpu_template template = {
@@ -80,9 +81,12 @@ static int make_cpuid(struct machine *machine, struct error *error)
             vm->engine->tsc_offset != NULL && (vm->engine_features & ENGINE_LACKS_APIC_MSRS) == 0,
         .has_clock = (vm->engine_features & ENGINE_HAS_CLOCK) != 0,
     };
-    int result = 0;
+    int result = model != NULL ? cpu_model_apply(model, vm->cpuid, error) : 0;
     for (unsigned int i = 0; result == 0 && i < vm->vcpu_count; i++) {
         result = cpu_template_apply(&template, i, vm->cpuid, &vm->vcpus[i].cpuid, error);
+    }
+    if (result == 0) {
+        cpu_model_log(&vm->vcpus[0].cpuid);
     }
     return result;
 }
@@ -120,7 +124,7 @@ int machine_create(const struct machine_options *options, struct machine **out, 
     machine->tsc_hz = clock_tsc_hz(NULL);
     int result = make_vm(machine, options, error);
     if (result == 0) {
-        result = make_cpuid(machine, error);
+        result = make_cpuid(machine, options->cpu, error);
     }
     if (result == 0) {
         result = make_pc(machine, options, error);

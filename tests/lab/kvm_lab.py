@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -190,8 +191,25 @@ def check_host(trapeze):
         raise LabError(f"there is no {trapeze}; build it with make")
 
 
-def run(command, cpus=1, memory=2048, files=None, out=None, timeout=300, stdout=None, trapeze=None):
-    """Runs a command in the machine; returns its exit status. stdout: as for subprocess; LabError where there is none."""
+def wait(machine, work, timeout, stdout, silence):
+    """Until the machine ends; raises TimeIsUp after `timeout` seconds, or when stdout has not grown for `silence`."""
+    began = spoken = time.monotonic()
+    size = 0
+    while machine.poll() is None:
+        now = time.monotonic()
+        if silence and os.fstat(stdout.fileno()).st_size != size:
+            size, spoken = os.fstat(stdout.fileno()).st_size, now
+        if now - began > timeout or (silence and now - spoken > silence):
+            raise TimeIsUp(f"not done after {now - began:.0f} s; the machine's console ended with:\n{console_tail(work)}")
+        try:
+            machine.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def run(command, cpus=1, memory=2048, files=None, out=None, timeout=300, stdout=None, silence=None, trapeze=None):
+    """Runs a command in the machine; returns its exit status. stdout is as for subprocess, a file where there is a limit to
+    the seconds of its silence. Raises LabError where there is no status."""
     trapeze = trapeze or ROOT / "build" / "release" / "trapeze"
     check_host(trapeze)
     with tempfile.TemporaryDirectory(prefix="trapeze-lab-") as directory:
@@ -204,14 +222,12 @@ def run(command, cpus=1, memory=2048, files=None, out=None, timeout=300, stdout=
         with subprocess.Popen(qemu_command(work, cpus, memory), stdin=subprocess.DEVNULL, stdout=stdout,
                               stderr=subprocess.PIPE) as machine:
             try:
-                errors = machine.communicate(timeout=timeout)[1]
-            except subprocess.TimeoutExpired as expired:
-                raise TimeIsUp(f"not done after {timeout} s; the machine's console ended with:\n{console_tail(work)}") \
-                    from expired
+                wait(machine, work, timeout, stdout, silence)
+                errors = machine.stderr.read().decode(errors="replace").strip()
             finally:
                 machine.kill()
         if machine.returncode != 0:
-            raise LabError(f"{QEMU} ended with {machine.returncode}: {errors.decode(errors='replace').strip()}")
+            raise LabError(f"{QEMU} ended with {machine.returncode}: {errors}")
         return results(work, out)
 
 
