@@ -274,7 +274,9 @@ static void wait_for_sipi(struct vcpu *vcpu)
 static int run_once(struct vcpu *vcpu)
 {
     const struct engine_ops *engine = engine_of(vcpu);
-    uint64_t entered = clock_now_ns();
+    /* Where the last exit's service ended this run begins: one look at the clock less. */
+    uint64_t entered = vcpu->served_ns != 0 ? vcpu->served_ns : clock_now_ns();
+    vcpu->served_ns = 0;
     int code = engine->run(vcpu->engine_vcpu, &vcpu->exit, &vcpu->error);
     uint64_t left = clock_now_ns();
     if (atomic_load_explicit(&vcpu->counters_wanted, memory_order_relaxed)) {
@@ -300,7 +302,8 @@ static int run_once(struct vcpu *vcpu)
     } else {
         account = vcpu_serve_exit(vcpu);
     }
-    exit_stats_count(vcpu->stats, reason, account.key, account.name, clock_now_ns() - left);
+    vcpu->served_ns = clock_now_ns();
+    exit_stats_count(vcpu->stats, reason, account.key, account.name, vcpu->served_ns - left);
     return code;
 }
 
@@ -309,6 +312,7 @@ static void run_until_stopped(struct vcpu *vcpu)
     int code = 0;
     while (code == 0) {
         if (atomic_load(&vcpu->requests) != 0) {
+            vcpu->served_ns = 0;
             code = serve_requests(vcpu);
         } else if (vcpu->waiting_for_sipi) {
             wait_for_sipi(vcpu);

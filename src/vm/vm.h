@@ -77,6 +77,7 @@ struct vcpu {
     atomic_uint nmis; /* how many, with VCPU_REQUEST_NMI */
     atomic_uint sipi_vector;
     bool waiting_for_sipi; /* its thread only */
+    uint64_t served_ns;    /* likewise: when the last exit had been served; 0: long ago */
     /* What CPUID shows on it; filled in before vm_start, else vm->cpuid is taken as it is. */
     struct cpuid_table cpuid;
     struct x86_state initial; /* the state it starts with: after RESET, unless changed */
