@@ -92,6 +92,12 @@ static void test_files(void)
     CHECK_EQUAL(cpuid_answer(&table, 0x40000000, 0).eax, UINT32_MAX); /* the machine's */
     CHECK_EQUAL(cpuid_answer(&table, 0x80000001, 0).edx, 0);          /* not in the file */
 
+    /* A saved log, with what the machine had set. */
+    CHECK_EQUAL(apply_text("trapeze: debug: cpuid: 00000001 * 000806f8 0 80200001 10000201\n",
+                           &table, &error),
+                0);
+    CHECK_EQUAL(cpuid_find(&table, 1, 0)->registers.eax, 0x806f8);
+
     CHECK_EQUAL(apply_text("1 * 0 0 3 0\n", &table, &error), -EINVAL);
     CHECK(strstr(error.text, "line 1: this engine's CPU lacks 0x2 of leaf 0x1") != NULL);
     CHECK_EQUAL(apply_text("0 * 1 2 3\n", &table, &error), -EINVAL);

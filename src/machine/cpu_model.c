@@ -145,6 +145,9 @@ static int apply_model(const struct model *model, struct cpuid_table *table, str
 
 /* Files */
 
+/* What stands before a line in the log, which may be saved as a file. */
+#define LOG_PREFIX "cpuid: "
+
 static bool is_hypervisor_leaf(uint32_t leaf)
 {
     return leaf >= LEAF_HYPERVISOR_FIRST && leaf <= LEAF_HYPERVISOR_LAST;
@@ -162,6 +165,15 @@ static bool parse_line(const char *line, struct cpuid_entry *entry)
     return fields == 6 && (!entry->has_subleaf || sscanf(subleaf, "%8x", &entry->subleaf) == 1);
 }
 
+/* What the machine sets and clears as it is made: a saved table has them as they were there. */
+static uint32_t bits_of_machine(uint32_t leaf, enum output output)
+{
+    if (leaf == LEAF_FEATURES) {
+        return output == ECX ? MACHINE_ECX : output == EDX ? HTT | BIT(9) /* APIC */ : 0;
+    }
+    return leaf == LEAF_EXTENDED_FEATURES && output == ECX ? CMP_LEGACY : 0;
+}
+
 /* A feature that the engine does not have would be a lie. */
 static int check_features(const struct cpuid_table *offered, const struct cpuid_entry *entry,
                           const char *path, unsigned int line, struct error *error)
@@ -174,9 +186,7 @@ static int check_features(const struct cpuid_table *offered, const struct cpuid_
             continue;
         }
         uint32_t missing = *output_of(&wanted, rule->output) & ~*output_of(&there, rule->output);
-        if (rule->leaf == LEAF_FEATURES && rule->output == ECX) {
-            missing &= ~MACHINE_ECX;
-        }
+        missing &= ~bits_of_machine(rule->leaf, rule->output);
         if (missing != 0) {
             return error_set(error, EINVAL,
                              "%s, line %u: this engine's CPU lacks 0x%x of leaf 0x%x", path, line,
@@ -193,10 +203,12 @@ static int read_lines(FILE *file, const char *path, const struct cpuid_table *of
     for (unsigned int line = 1; fgets(text, sizeof(text), file) != NULL; line++) {
         struct cpuid_entry entry;
         text[strcspn(text, "#\n")] = '\0';
-        if (text[strspn(text, " \t\r")] == '\0') {
+        const char *logged = strstr(text, LOG_PREFIX);
+        const char *words = logged != NULL ? logged + strlen(LOG_PREFIX) : text;
+        if (words[strspn(words, " \t\r")] == '\0') {
             continue;
         }
-        if (!parse_line(text, &entry)) {
+        if (!parse_line(words, &entry)) {
             return error_set(error, EINVAL,
                              "%s, line %u: is not LEAF SUBLEAF EAX EBX ECX EDX in hexadecimal",
                              path, line);
@@ -259,7 +271,7 @@ void cpu_model_log(const struct cpuid_table *table)
         if (entry->has_subleaf) {
             snprintf(subleaf, sizeof(subleaf), "%x", entry->subleaf);
         }
-        log_debug("cpuid: %08x %s %08x %08x %08x %08x", entry->leaf, subleaf, registers->eax,
+        log_debug(LOG_PREFIX "%08x %s %08x %08x %08x %08x", entry->leaf, subleaf, registers->eax,
                   registers->ebx, registers->ecx, registers->edx);
     }
 }

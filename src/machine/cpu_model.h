@@ -19,15 +19,15 @@
  *
  * model: "host" or "max" (all that the engine offers), "x86-64-v2", "x86-64-v3", or else the path
  *        of a text file: a line "LEAF SUBLEAF EAX EBX ECX EDX" in hexadecimal for each leaf that
- *        the guest is to see, SUBLEAF "*" where the leaf has none; "#" begins a comment. Topology
- *        and the hypervisor's leaves are the machine's in any case.
+ *        the guest is to see, SUBLEAF "*" where the leaf has none; "#" begins a comment, and lines
+ * of cpu_model_log will do. Topology and the hypervisor's leaves are the machine's in any case.
  *
  * Errors: -EINVAL when the engine lacks what the model needs, or the file is none of these; -errno
  * of opening it.
  */
 int cpu_model_apply(const char *model, struct cpuid_table *table, struct error *error);
 
-/* Writes a table to the log (-vv), in the form of such a file. */
+/* Writes a table to the log (-vv). */
 void cpu_model_log(const struct cpuid_table *table);
 
 #endif
