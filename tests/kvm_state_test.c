@@ -173,6 +173,11 @@ static void test_pdptrs(void)
         } else {
             SKIP("with nested paging AMD's processors keep no PDPTRs");
         }
+        /* Without PAE paging, as after INIT, they are of no account. */
+        bench.state.cr0 &= ~X86_CR0_PG;
+        succeeded(&bench,
+                  kvm_engine.set_state(bench.vcpu, X86_STATE_SYSTEM, &bench.state, &bench.error),
+                  "set the registers without paging");
     } else {
         SKIP("this KVM has no KVM_CAP_SREGS2");
     }

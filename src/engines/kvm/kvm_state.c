@@ -104,6 +104,12 @@ static int get_system(struct engine_vcpu *vcpu, struct x86_state *state, struct 
     return 0;
 }
 
+static bool is_pae_paging(const struct x86_state *state)
+{
+    return (state->cr0 & X86_CR0_PG) != 0 && (state->cr4 & X86_CR4_PAE) != 0 &&
+           (state->efer & X86_EFER_LMA) == 0;
+}
+
 static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, struct error *error)
 {
     /* The APIC base and, in the old form, an interrupt under way are in there too and stay. */
@@ -123,7 +129,7 @@ static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, s
     sregs.cr4 = state->cr4;
     sregs.cr8 = state->cr8;
     sregs.efer = state->efer;
-    sregs.flags = state->pdptrs_known ? KVM_SREGS2_FLAGS_PDPTRS_VALID : 0;
+    sregs.flags = state->pdptrs_known && is_pae_paging(state) ? KVM_SREGS2_FLAGS_PDPTRS_VALID : 0;
     memcpy(sregs.pdptrs, state->pdptr, sizeof(sregs.pdptrs));
     code = write_sregs(vcpu, &sregs);
     if (code < 0) {
