@@ -206,7 +206,7 @@ static int run_machine(const struct run_options *options, const struct engine_op
     int code = machine_create(&machine_options, &machine, &error);
     if (code != 0) {
         print_problem(error.text);
-        return code == -EINVAL || code == -ENOENT ? EXIT_CODE_USAGE : EXIT_CODE_MONITOR_ERROR;
+        return code == -EINVAL ? EXIT_CODE_USAGE : EXIT_CODE_MONITOR_ERROR;
     }
     int exit_code;
     code = load(options, machine, &error);

@@ -229,10 +229,10 @@ static int apply_file(const char *path, struct cpuid_table *table, struct error 
 {
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return error_set_errno(error, errno,
-                               "there is no CPU model '%s' (host, max, x86-64-v2, x86-64-v3), and "
-                               "no such file",
-                               path);
+        return error_set(error, EINVAL,
+                         "there is no CPU model '%s' (host, max, x86-64-v2, x86-64-v3), and it "
+                         "can't be opened as a file: %s",
+                         path, strerror(errno));
     }
     struct cpuid_table wanted = {.count = 0};
     int result = read_lines(file, path, table, &wanted, error);

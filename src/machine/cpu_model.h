@@ -22,8 +22,7 @@
  *        the guest is to see, SUBLEAF "*" where the leaf has none; "#" begins a comment, and lines
  * of cpu_model_log will do. Topology and the hypervisor's leaves are the machine's in any case.
  *
- * Errors: -EINVAL when the engine lacks what the model needs, or the file is none of these; -errno
- * of opening it.
+ * Errors: -EINVAL when the engine lacks what the model needs, or there is no such model or file.
  */
 int cpu_model_apply(const char *model, struct cpuid_table *table, struct error *error);
 

@@ -74,12 +74,18 @@ static void route_to_chip(struct engine_vm *vm, unsigned int gsi, unsigned int c
     };
 }
 
+/* struct kvm_irq_routing with room for the entries that follow it. */
+struct route_table {
+    uint32_t count;
+    uint32_t flags;
+    struct kvm_irq_routing_entry entries[KVM_ROUTES_MAX];
+};
+_Static_assert(offsetof(struct route_table, entries) == sizeof(struct kvm_irq_routing),
+               "KVM's layout");
+
 static int set_routes(struct engine_vm *vm)
 {
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entries[KVM_ROUTES_MAX];
-    } table = {.head = {.nr = vm->route_count}};
+    struct route_table table = {.count = vm->route_count};
     memcpy(table.entries, vm->routes, vm->route_count * sizeof(vm->routes[0]));
     return kvm_ioctl(vm->fd, KVM_SET_GSI_ROUTING, &table);
 }
