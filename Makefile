@@ -5,6 +5,7 @@
 #   make check      every test; the last line is "N passed, N failed, N skipped"
 #   make bench      benchmarks, against QEMU in the same run
 #   make bench-soft guest programs, against QEMU: BENCH_SOFT='--rounds 1 --only integer'
+#   make bench-kvm  the engine kvm, on this host and in the laboratory: BENCH_KVM='--rounds 5'
 #   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
 #   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
 #   make install    to PREFIX (/usr/local), below DESTDIR if given
@@ -14,7 +15,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 RELEASE := build/release
 
-.PHONY: all demo check bench bench-soft fuzz sanitize install clean distclean
+.PHONY: all demo check bench bench-soft bench-kvm fuzz sanitize install clean distclean
 
 all: $(RELEASE)/build.ninja
 	@ninja -C $(RELEASE) --quiet trapeze
@@ -42,6 +43,12 @@ bench-soft:
 	@scripts/install-dependencies test
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-soft $(BENCH_SOFT)
+
+bench-kvm:
+	@scripts/install-dependencies test
+	@$(MAKE) --no-print-directory all
+	@ninja -C $(RELEASE) --quiet bench/kvm_exit_bench
+	@scripts/bench-kvm $(BENCH_KVM)
 
 fuzz:
 	@scripts/install-dependencies test

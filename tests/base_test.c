@@ -1,6 +1,7 @@
 /* The base layer: checked arithmetic, the clock, event counts and the event loop. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -307,6 +308,35 @@ static void test_loop_deadline(void)
     CHECK_EQUAL(atomic_load(&report.calls), 3);
 }
 
+static void *note_cpu(void *context)
+{
+    *(int *)context = sched_getcpu();
+    return NULL;
+}
+
+/* A thread for one processor runs there; one for a processor that is not there does not start. */
+static void test_pinned_thread(void)
+{
+    cpu_set_t allowed;
+    CHECK_EQUAL(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+    unsigned int cpu = 0;
+    while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &allowed)) {
+        cpu++;
+    }
+    int ran_on = -1;
+    pthread_t thread;
+    struct error error;
+    struct thread_options options = {
+        .name = "pinned", .is_pinned = true, .cpu = cpu, .run = note_cpu, .context = &ran_on};
+    if (CHECK_EQUAL(thread_start(&thread, &options, &error), 0)) {
+        pthread_join(thread, NULL);
+        CHECK_EQUAL(ran_on, cpu);
+    }
+    options.cpu = CPU_SETSIZE - 1;
+    CHECK_EQUAL(thread_start(&thread, &options, &error), -EINVAL);
+    CHECK(strstr(error.text, "pinned can't run on CPU 1023") != NULL);
+}
+
 int main(void)
 {
     test_checked();
@@ -318,5 +348,6 @@ int main(void)
     test_loop_remove_waits();
     test_loop_full();
     test_loop_deadline();
+    test_pinned_thread();
     return check_summary();
 }

@@ -158,12 +158,30 @@ static void test_refused(void)
     REFUSED("--code-cache is for the engine soft", "--kernel", "k", "--code-cache", "8M",
             "--engine", "kvm");
     REFUSED("--perf-map is for the engine soft", "--kernel", "k", "-e", "null", "--perf-map");
-    REFUSED("--trace code is for the engine soft", "--kernel", "k", "-e", "kvm,irqchip=off",
+    REFUSED("--trace code is for the engine soft", "--kernel", "k", "-e", "kvm,irqchip=none",
             "--trace", "code");
+    REFUSED("--irqchip is for the engine kvm", "--kernel", "k", "-e", "soft", "--irqchip", "none");
+    REFUSED("there is no irqchip 'off'", "--kernel", "k", "--irqchip", "off");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "two");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "3-2");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "1,");
+    REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "1024");
+    REFUSED("more CPUs than", "--kernel", "k", "--cpu-affinity", "0-64");
     REFUSED("there is no mode", "--flat", "f", "--mode", "unreal");
     REFUSED("is not an address", "--flat", "f", "--at", "here");
     REFUSED("is not a port", "--flat", "f", "--debug-exit", "65536");
     REFUSED("number of seconds", "--kernel", "k", "--timeout", "soon");
+}
+
+static void test_affinity(void)
+{
+    struct run_options options;
+    struct error error;
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "--cpu-affinity", "5,2-4", NULL), 0);
+    CHECK_EQUAL(options.affinity_count, 4);
+    CHECK(options.affinity[0] == 5 && options.affinity[1] == 2 && options.affinity[3] == 4);
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", NULL), 0);
+    CHECK_EQUAL(options.affinity_count, 0);
 }
 
 /* What an engine is given for some options. */
@@ -186,8 +204,10 @@ static void test_engine_arguments(void)
     COMPOSED("soft", "translate-after=0,code-cache=2M,perf-map,trace=code,count", "-e",
              "soft,translate-after=0", "-s", "--trace", "code", "--perf-map", "--code-cache", "2M");
     /* Another engine: what was meant for it, and none of what it does not know. */
-    COMPOSED("kvm", "irqchip=off", "-e", "kvm,irqchip=off", "-s");
+    COMPOSED("kvm", "irqchip=none", "-e", "kvm,irqchip=none", "-s");
+    COMPOSED("kvm", "irqchip=split", "-e", "kvm", "--irqchip", "split");
     log_set_level(LOG_SILENT);
+    COMPOSED("soft", "", "-e", "auto", "--irqchip", "kernel");
     COMPOSED("kvm", "", "-e", "auto", "--perf-map", "--code-cache", "8M", "-s");
     log_set_level(LOG_WARN);
 
@@ -233,6 +253,7 @@ int main(void)
     test_nearest();
     test_run_options();
     test_refused();
+    test_affinity();
     test_engine_arguments();
     test_outcomes();
     return check_summary();

@@ -682,7 +682,7 @@ def main():
         engines = test_probe(check, trapeze)
         for engine in engines:
             if engine == "kvm":
-                test_outcomes(check, trapeze, guests, "kvm,irqchip=off")
+                test_outcomes(check, trapeze, guests, "kvm,irqchip=none")
             test_outcomes(check, trapeze, guests, engine)
             test_triple_fault(check, trapeze, guests, engine)
             test_consoles(check, trapeze, guests, engine)

@@ -62,7 +62,7 @@ static uint64_t fill_extended_pattern(struct bench *bench)
 static void test_state_round_trip(void)
 {
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         static const uint8_t code[] = {0xf4};
         CHECK_EQUAL(
             kvm_guest_prepare(bench.memory, KVM_GUEST_LONG, code, sizeof(code), &bench.state), 0);
@@ -146,11 +146,124 @@ static void test_activity(const char *arguments)
     close_bench(&bench);
 }
 
+/* PAE paging keeps its four pointers in registers: what is set there stays, whatever memory says.
+ */
+static void test_pdptrs(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL) && bench.vm->has_sregs2) {
+        static const uint8_t code[] = {0xf4};
+        kvm_guest_prepare(bench.memory, KVM_GUEST_PROTECTED, code, sizeof(code), &bench.state);
+        bench.state.cr0 |= X86_CR0_PG;
+        bench.state.cr4 |= X86_CR4_PAE;
+        bench.state.cr3 = 0x3000;
+        bench.state.pdptrs_known = true;
+        for (unsigned int i = 0; i < 4; i++) {
+            bench.state.pdptr[i] = (0x4000 + 0x1000 * i) | 1;
+        }
+        struct x86_state out = {.pdptrs_known = false};
+        succeeded(&bench,
+                  kvm_engine.set_state(bench.vcpu, X86_STATE_SYSTEM, &bench.state, &bench.error),
+                  "set PDPTRs");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_SYSTEM, &out, &bench.error),
+                  "get PDPTRs");
+        CHECK_EQUAL(out.cr3, 0x3000);
+        if (out.pdptrs_known) {
+            CHECK(memcmp(out.pdptr, bench.state.pdptr, sizeof(out.pdptr)) == 0);
+        } else {
+            SKIP("with nested paging AMD's processors keep no PDPTRs");
+        }
+        /* Without PAE paging, as after INIT, they are of no account. */
+        bench.state.cr0 &= ~X86_CR0_PG;
+        succeeded(&bench,
+                  kvm_engine.set_state(bench.vcpu, X86_STATE_SYSTEM, &bench.state, &bench.error),
+                  "set the registers without paging");
+    } else {
+        SKIP("this KVM has no KVM_CAP_SREGS2");
+    }
+    close_bench(&bench);
+}
+
+#define LAPIC_SPURIOUS 0xf0u
+#define LAPIC_LVT0     0x350u
+#define LAPIC_LVT1     0x360u
+#define LAPIC_TPR      0x80u
+
+static void test_lapic(const char *arguments)
+{
+    struct bench bench;
+    if (open_bench(&bench, arguments, NULL)) {
+        struct x86_state *in = &bench.state;
+        struct x86_state out = {.lapic = {0}};
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_LAPIC, in, &bench.error),
+                  "get the LAPIC");
+        in->lapic[LAPIC_SPURIOUS] = 0xff;
+        in->lapic[LAPIC_SPURIOUS + 1] = 1; /* enabled */
+        in->lapic[LAPIC_TPR] = 0x40;
+        in->lapic[LAPIC_LVT1 + 1] = 4; /* NMI */
+        in->lapic[LAPIC_LVT1 + 2] = 0;
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, X86_STATE_LAPIC, in, &bench.error),
+                  "set the LAPIC");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_LAPIC, &out, &bench.error),
+                  "get it back");
+        static const unsigned int registers[] = {LAPIC_SPURIOUS, LAPIC_TPR, LAPIC_LVT0, LAPIC_LVT1};
+        for (unsigned int i = 0; i < 4; i++) {
+            CHECK(memcmp(out.lapic + registers[i], in->lapic + registers[i], 4) == 0);
+        }
+    }
+    close_bench(&bench);
+}
+
+static void test_clocks(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL)) {
+        const uint64_t day = UINT64_C(86400000000000);
+        uint64_t ns = 0;
+        uint32_t khz = 0;
+        succeeded(&bench, kvm_set_clock(bench.vm, day, &bench.error), "set the clock");
+        succeeded(&bench, kvm_get_clock(bench.vm, &ns, &bench.error), "get the clock");
+        CHECK(ns >= day && ns < 2 * day);
+        succeeded(&bench, kvm_get_tsc_khz(bench.vcpu, &khz, &bench.error), "get the TSC's rate");
+        succeeded(&bench, kvm_set_tsc_khz(bench.vcpu, khz, &bench.error), "set the same rate");
+        uint32_t again = 0;
+        kvm_get_tsc_khz(bench.vcpu, &again, &bench.error);
+        CHECK(khz != 0);
+        CHECK_EQUAL(again, khz);
+    }
+    close_bench(&bench);
+}
+
+/* Where the KVM clock writes to, and what the guest has added to the TSC. */
+static void test_clock_msrs(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL)) {
+        struct x86_state out = {.pdptrs_known = false};
+        bench.state.msr.kvm_system_time = 0x5001; /* bit 0: on */
+        bench.state.msr.tsc_adjust = 0x1000;
+        bench.state.msr.tsc_aux = 7;
+        succeeded(&bench,
+                  kvm_engine.set_state(bench.vcpu, X86_STATE_MSRS, &bench.state, &bench.error),
+                  "set the MSRs");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_MSRS, &out, &bench.error),
+                  "get the MSRs");
+        if (atomic_load(&bench.vm->refused_msrs) == 0) {
+            CHECK_EQUAL(out.msr.kvm_system_time, 0x5001);
+            CHECK_EQUAL(out.msr.tsc_adjust, 0x1000);
+            CHECK_EQUAL(out.msr.tsc_aux, 7);
+        } else {
+            SKIP("this KVM refuses some MSRs");
+        }
+    }
+    close_bench(&bench);
+}
+
 /* What is nonsense is refused with words, not taken. */
 static void test_bad_state(void)
 {
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         bench.state.cr0 = X86_CR0_PG; /* paging without protection */
         bench.state.cr4 = UINT64_C(1) << 63;
         CHECK(kvm_engine.set_state(bench.vcpu, X86_STATE_SYSTEM, &bench.state, &bench.error) < 0);
@@ -203,8 +316,14 @@ int main(void)
         test_state_round_trip();
         test_bad_state();
         test_refusal_is_explained();
+        test_pdptrs();
+        test_lapic("irqchip=kernel");
+        test_lapic("irqchip=split");
+        test_clocks();
+        test_clock_msrs();
         test_activity(NULL);
-        test_activity("irqchip=off");
+        test_activity("irqchip=split");
+        test_activity("irqchip=none");
     }
     return check_summary();
 }

@@ -92,7 +92,7 @@ static void answer_in(struct bench *bench, uint16_t port, uint8_t size, uint32_t
 static void test_real_mode(void)
 {
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_REAL, io_real, sizeof(io_real));
         expect_out(&bench, 0x10, 2, 0x1234);
         answer_in(&bench, 0x11, 1, 0x5a);
@@ -107,7 +107,7 @@ static void test_real_mode(void)
 static void test_wide_mode(enum kvm_guest_mode mode)
 {
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, mode, io_wide, sizeof(io_wide));
         expect_out(&bench, 0x10, 4, 0x12345678);
         expect_out(&bench, 0x12, 2, 0x5678);
@@ -134,7 +134,7 @@ static void test_string_io(void)
         0xf4,             /* hlt */
     };
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_REAL, code, sizeof(code));
         guestmem_write(bench.memory, gpa(0x6000), "trapeze!", 8);
         char seen[9] = {0};
@@ -169,7 +169,7 @@ static void test_mmio(void)
         0xf4,                                     /* hlt */
     };
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_PROTECTED, code, sizeof(code));
         CHECK_EQUAL(run(&bench), EXIT_MMIO);
         CHECK(bench.exit.mmio.is_write);
@@ -196,7 +196,7 @@ static void test_triple_fault(void)
 {
     static const uint8_t code[] = {0x0f, 0x0b};
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         bench.state.idtr.limit = 0;
         load(&bench, KVM_GUEST_PROTECTED, code, sizeof(code));
         CHECK_EQUAL(run(&bench), EXIT_SHUTDOWN);
@@ -216,7 +216,7 @@ static void test_unknown_msr(void)
         0xf4,                         /* hlt */
     };
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_PROTECTED, code, sizeof(code));
         enum exit_reason reason = run(&bench);
         if (reason == EXIT_RDMSR) {
@@ -289,7 +289,7 @@ static void test_user_space_interrupts(void)
                                                      .set_cr8 = fake_set_cr8,
                                                      .context = &controller};
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", &controller.interface)) {
+    if (open_bench(&bench, "irqchip=none", &controller.interface)) {
         CHECK_EQUAL(kvm_engine.features(bench.vm) & ENGINE_HAS_INTERRUPT_CONTROLLERS, 0);
         load(&bench, KVM_GUEST_REAL, code, sizeof(code));
         uint16_t vector[2] = {0x800a, 0};
@@ -320,7 +320,7 @@ static void test_nmi(void)
         0xe6, 0x99, /* (0x8003) out 0x99, al */
     };
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_REAL, code, sizeof(code));
         uint16_t vector[2] = {0x8003, 0};
         guestmem_write(bench.memory, gpa(2 * 4), vector, sizeof(vector));
@@ -337,7 +337,7 @@ static void test_nmi(void)
 static void test_kick_completes(void)
 {
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_PROTECTED, io_wide, sizeof(io_wide));
         for (unsigned int i = 0; i < 3; i++) {
             CHECK_EQUAL(run(&bench), EXIT_PIO);

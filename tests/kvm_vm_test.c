@@ -216,22 +216,64 @@ static unsigned int open_descriptors(void)
     return count;
 }
 
+/* How often something is repeated: a tenth where the environment says that machines are slow. */
+static unsigned int cycles(unsigned int many)
+{
+    return getenv("TRAPEZE_TEST_FEW") != NULL ? many / 10 : many;
+}
+
+#define START_STOPS 300u
+
 /* Start and stop, at different moments, leaves nothing open. */
 static void test_start_stop(void)
 {
     static const uint8_t code[] = {0xeb, 0xfe};
+    static const char *const arguments[] = {NULL, "irqchip=split", "irqchip=none"};
     unsigned int before = open_descriptors();
-    for (unsigned int i = 0; i < 24; i++) {
-        struct vm *vm = make_vm(2, i % 2 == 0 ? NULL : "irqchip=off");
+    for (unsigned int i = 0; i < cycles(START_STOPS); i++) {
+        struct vm *vm = make_vm(2, arguments[i % 3]);
         kvm_guest_prepare(vm->memory, KVM_GUEST_REAL, code, sizeof(code), &vm->vcpus[0].initial);
         start(vm);
-        struct timespec pause = {.tv_nsec = (long)i * 50000};
+        struct timespec pause = {.tv_nsec = (long)(i % 24) * 50000};
         nanosleep(&pause, NULL);
         vm_stop(vm, VM_QUIT, 0, NULL);
         CHECK_EQUAL(vm_wait(vm), VM_QUIT);
         vm_destroy(vm);
     }
     CHECK_EQUAL(open_descriptors(), before);
+}
+
+/* Pages that this process has resident, and mapped. */
+static void read_memory(unsigned long *resident, unsigned long *mapped)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL && fscanf(file, "%lu %lu", mapped, resident) == 2);
+    fclose(file);
+}
+
+#define VMS       1000u
+#define VMS_FIRST 50u  /* after so many all that is made once is there */
+#define GROWTH    128u /* pages: less than one in eight VMs */
+
+/* A thousand VMs, one after the other: nothing grows, neither descriptors nor memory. */
+static void test_a_thousand_vms(void)
+{
+    unsigned int descriptors = 0, failed = 0;
+    unsigned long resident = 0, mapped = 0, resident_after = 0, mapped_after = 0;
+    for (unsigned int i = 0; i < cycles(VMS); i++) {
+        struct bench bench;
+        failed += open_bench(&bench, NULL, NULL) ? 0 : 1;
+        close_bench(&bench);
+        if (i == VMS_FIRST) {
+            descriptors = open_descriptors();
+            read_memory(&resident, &mapped);
+        }
+    }
+    read_memory(&resident_after, &mapped_after);
+    CHECK_EQUAL(failed, 0);
+    CHECK_EQUAL(open_descriptors(), descriptors);
+    CHECK(resident_after <= resident + GROWTH);
+    CHECK(mapped_after <= mapped + GROWTH);
 }
 
 static void test_probe(void)
@@ -250,12 +292,13 @@ static void test_probe(void)
 int main(void)
 {
     if (kvm_is_usable()) {
-        test_kicks("irqchip=off");
+        test_kicks("irqchip=none");
         test_kicks(NULL);
         test_kick_ends_halt_in_kernel();
         test_vm_object();
         test_sipi_in_kernel();
         test_start_stop();
+        test_a_thousand_vms();
         test_probe();
     }
     return check_summary();

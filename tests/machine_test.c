@@ -31,6 +31,7 @@ static struct cpuid_table supported_table(void)
 static const struct cpu_template six_cpus = {.vcpu_count = 6,
                                              .tsc_hz = 2500000000,
                                              .has_local_apic = true,
+                                             .has_x2apic = true,
                                              .has_tsc_deadline = true,
                                              .has_clock = true};
 
@@ -62,7 +63,7 @@ static void test_one_cpu(void)
     struct cpuid_table supported = supported_table();
     struct cpuid_table table;
     struct error error;
-    struct cpu_template one = {.vcpu_count = 1, .has_local_apic = true};
+    struct cpu_template one = {.vcpu_count = 1, .has_local_apic = true, .has_x2apic = true};
     CHECK_EQUAL(cpu_template_apply(&one, 0, &supported, &table, &error), 0);
     struct cpuid_registers features = cpuid_answer(&table, 1, 0);
     CHECK_EQUAL(features.ebx, 0x0001ff00);

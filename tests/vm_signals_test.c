@@ -258,7 +258,7 @@ static void test_signal_before_the_last_halt(void)
 static void test_engine_with_controllers(void)
 {
     memset(&script, 0, sizeof(script));
-    script.features = ENGINE_HAS_INTERRUPT_CONTROLLERS;
+    script.features = ENGINE_HAS_INTERRUPT_CONTROLLERS | ENGINE_HAS_LOCAL_APICS;
     struct vm *vm = make_vm(&script_engine, 2);
     start(vm);
     wait_until(&script.runs[1], 1);

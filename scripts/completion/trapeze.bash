@@ -15,6 +15,15 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -W 'auto kvm soft' -- "$current")
         return
         ;;
+    --cpu)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -W 'host max x86-64-v2 x86-64-v3' -f -- "$current")
+        return
+        ;;
+    --irqchip)
+        mapfile -t COMPREPLY < <(compgen -W 'kernel split none' -- "$current")
+        return
+        ;;
     --mode)
         mapfile -t COMPREPLY < <(compgen -W 'real protected paged long' -- "$current")
         return
@@ -33,7 +42,7 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
-    --append | --at | --memory | -m | --code-cache | --cpus | -c | --timeout | -t | --debug-exit)
+    --append | --at | --memory | -m | --code-cache | --cpus | -c | --cpu-affinity | --timeout | -t | --debug-exit)
         return
         ;;
     esac

@@ -1,6 +1,7 @@
 #include "base/threads.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -19,14 +20,39 @@ static void fill_blocked_signals(sigset_t *set, bool takes_kicks)
     }
 }
 
+/* The processor has to be set before the thread runs: what it touches first is then near it. */
+static int create(pthread_t *thread, const struct thread_options *options)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    int code = 0;
+    if (options->is_pinned) {
+        cpu_set_t cpus;
+        CPU_ZERO(&cpus);
+        CPU_SET(options->cpu, &cpus);
+        code = pthread_attr_setaffinity_np(&attributes, sizeof(cpus), &cpus);
+    }
+    if (code == 0) {
+        code = pthread_create(thread, &attributes, options->run, options->context);
+    }
+    pthread_attr_destroy(&attributes);
+    return code;
+}
+
 int thread_start(pthread_t *thread, const struct thread_options *options, struct error *error)
 {
     /* The new thread inherits the mask, so there is no moment at which it has the wrong one. */
     sigset_t blocked, before;
     fill_blocked_signals(&blocked, options->takes_kicks);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    int code = pthread_create(thread, NULL, options->run, options->context);
+    int code = create(thread, options);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == EINVAL && options->is_pinned) {
+        return error_set(error, EINVAL,
+                         "the thread %s can't run on CPU %u: this host has no such "
+                         "CPU, or keeps this process off it",
+                         options->name, options->cpu);
+    }
     if (code != 0) {
         return error_set_errno(error, code, "can't start the thread %s", options->name);
     }

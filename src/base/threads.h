@@ -19,10 +19,13 @@
 struct thread_options {
     const char *name; /* shown by ps and debuggers; cut to 15 characters */
     bool takes_kicks; /* the kick signal is not blocked */
+    bool is_pinned;   /* it runs on the host's processor `cpu` alone */
+    unsigned int cpu;
     void *(*run)(void *context);
     void *context;
 };
 
+/* Errors: the host's; -EINVAL when there is no such processor for this process. */
 int thread_start(pthread_t *thread, const struct thread_options *options, struct error *error);
 
 /*

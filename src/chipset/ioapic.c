@@ -163,6 +163,11 @@ static void write_redirection(struct ioapic *ioapic, unsigned int input, bool hi
         entry &= ~ENTRY_REMOTE_IRR;
     }
     ioapic->redirection[input] = entry;
+    if (ioapic->config.routed != NULL && (entry & ENTRY_MASKED) == 0) {
+        struct msi_message message = message_of(entry);
+
+        ioapic->config.routed(ioapic->config.context, input, &message);
+    }
     service_level(ioapic, input);
 }
 

@@ -32,6 +32,8 @@ struct ioapic_config {
      * level-triggered input then stays ready to be sent again.
      */
     bool (*deliver)(void *context, const struct msi_message *message);
+    /* What an unmasked input will send from now on; NULL if nobody needs to know. */
+    void (*routed)(void *context, unsigned int input, const struct msi_message *message);
     void *context;
 };
 

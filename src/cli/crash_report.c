@@ -37,7 +37,7 @@ static const char *exception_name(uint8_t vector)
 
 static void print_exceptions(const struct vcpu_exit *exit, FILE *out)
 {
-    if (exit->reason != EXIT_SHUTDOWN || exit->shutdown.exception_count == 0) {
+    if (exit->shutdown.exception_count == 0) {
         fputs("  the engine cannot tell which exceptions led to it\n", out);
         return;
     }
@@ -86,19 +86,10 @@ static void print_system(const struct x86_state *state, FILE *out)
             state->cr0, state->cr2, state->cr3, state->cr4, state->cr8, state->efer);
 }
 
-static enum x86_decode_mode decode_mode(const struct x86_state *state)
-{
-    uint32_t attributes = state->segment[X86_CS].attributes;
-    if ((state->efer & X86_EFER_LMA) != 0 && (attributes & X86_SEGMENT_L) != 0) {
-        return X86_DECODE_64;
-    }
-    return (attributes & X86_SEGMENT_DB) != 0 ? X86_DECODE_32 : X86_DECODE_16;
-}
-
 static void print_instruction(struct vm *vm, const struct x86_state *state, FILE *out)
 {
     uint8_t bytes[X86_INSTRUCTION_MAX];
-    enum x86_decode_mode mode = decode_mode(state);
+    enum x86_decode_mode mode = disassemble_mode(state);
     uint64_t address = state->rip;
     if (mode != X86_DECODE_64) {
         address = (state->segment[X86_CS].base + state->rip) & UINT64_C(0xffffffff);
@@ -146,21 +137,33 @@ static void print_broken_rules(const struct vcpu *vcpu, FILE *out)
     }
 }
 
+/* True if the engine failed on account of what a vCPU's guest did: its registers tell more. */
+static bool failed_on_guest(const struct vm *vm)
+{
+    if (vm->outcome_vcpu >= vm->vcpu_count) {
+        return false;
+    }
+    enum exit_reason reason = vm->vcpus[vm->outcome_vcpu].exit.reason;
+    return reason == EXIT_INTERNAL || reason == EXIT_ENTRY_FAILED;
+}
+
 bool crash_report_is_due(const struct vm *vm, enum vm_outcome outcome)
 {
-    bool refused = vm->outcome_vcpu < vm->vcpu_count &&
-                   vm->vcpus[vm->outcome_vcpu].exit.reason == EXIT_ENTRY_FAILED;
-    return outcome == VM_TRIPLE_FAULT || (outcome == VM_ENGINE_FAILED && refused);
+    return outcome == VM_TRIPLE_FAULT || (outcome == VM_ENGINE_FAILED && failed_on_guest(vm));
 }
 
 void crash_report_print(struct vm *vm, unsigned int vcpu, FILE *out)
 {
     const struct vcpu *ended = &vm->vcpus[vcpu];
-    if (ended->exit.reason == EXIT_ENTRY_FAILED) {
+    enum exit_reason reason = ended->exit.reason;
+    if (reason == EXIT_ENTRY_FAILED) {
         fprintf(out, "trapeze: the processor refused the state of vCPU %u:\n", vcpu);
         print_broken_rules(ended, out);
     } else {
-        fprintf(out, "trapeze: vCPU %u shut down:\n", vcpu);
+        fprintf(out, "trapeze: vCPU %u %s:\n", vcpu,
+                reason == EXIT_SHUTDOWN ? "shut down" : "could not go on");
+    }
+    if (reason == EXIT_SHUTDOWN) {
         print_exceptions(&ended->exit, out);
     }
     if (!ended->final_known) {

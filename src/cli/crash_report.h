@@ -1,5 +1,6 @@
 /*
- * What a person needs to see why a guest's CPU shut down, or could not be entered.
+ * What a person needs to see why a guest's CPU shut down, could not be entered, or an engine could
+ * not go on with it.
  *
  * Owner: no state. Thread: the first one, after machine_wait.
  */

@@ -6,12 +6,52 @@
 
 #include "base/log.h"
 
-const char *engine_arguments_option(const struct run_options *options)
+static const char *code_cache(const struct run_options *options)
 {
-    return options->code_cache != NULL ? "--code-cache"
-           : options->perf_map         ? "--perf-map"
-           : options->trace_code       ? "--trace code"
-                                       : NULL;
+    return options->code_cache;
+}
+
+static const char *perf_map(const struct run_options *options)
+{
+    return options->perf_map ? "" : NULL;
+}
+
+static const char *trace_code(const struct run_options *options)
+{
+    return options->trace_code ? "" : NULL;
+}
+
+static const char *irqchip(const struct run_options *options)
+{
+    return options->irqchip;
+}
+
+/* The options that are settings of one engine. */
+static const struct setting {
+    const char *option; /* as it is typed */
+    const char *engine;
+    const char *key;                                         /* what the engine calls it */
+    const char *(*value)(const struct run_options *options); /* NULL: not given */
+} settings[] = {
+    {"--code-cache", ENGINE_WITH_CODE, "code-cache=", code_cache},
+    {"--perf-map", ENGINE_WITH_CODE, "perf-map", perf_map},
+    {"--trace code", ENGINE_WITH_CODE, "trace=code", trace_code},
+    {"--irqchip", ENGINE_WITH_IRQCHIP, "irqchip=", irqchip},
+};
+
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+int engine_arguments_check(const struct run_options *options, struct error *error)
+{
+    for (size_t i = 0; i < SETTINGS; i++) {
+        bool is_for = strcmp(options->engine, "auto") == 0 ||
+                      strcmp(options->engine, settings[i].engine) == 0;
+        if (!is_for && settings[i].value(options) != NULL) {
+            return error_set(error, EINVAL, "%s is for the engine %s; %s does not know it",
+                             settings[i].option, settings[i].engine, options->engine);
+        }
+    }
+    return 0;
 }
 
 /* Settings on their way into a text of limited size. */
@@ -29,41 +69,6 @@ static void append(struct composition *to, const char *key, const char *value)
     to->used += length > 0 ? (size_t)length : 0;
 }
 
-static void append_options(struct composition *to, const struct run_options *options)
-{
-    if (options->code_cache != NULL) {
-        append(to, "code-cache=", options->code_cache);
-    }
-    if (options->perf_map) {
-        append(to, "perf-map", "");
-    }
-    if (options->trace_code) {
-        append(to, "trace=code", "");
-    }
-    if (options->print_stats) {
-        append(to, "count", "");
-    }
-}
-
-static void warn_of_option(const char *option, const char *engine)
-{
-    log_warn("%s is ignored: it is for the engine " ENGINE_WITH_CODE ", and %s was chosen", option,
-             engine);
-}
-
-static void warn_of_options(const struct run_options *options, const char *engine)
-{
-    if (options->code_cache != NULL) {
-        warn_of_option("--code-cache", engine);
-    }
-    if (options->perf_map) {
-        warn_of_option("--perf-map", engine);
-    }
-    if (options->trace_code) {
-        warn_of_option("--trace code", engine);
-    }
-}
-
 int engine_arguments_compose(const struct run_options *options, const char *engine, char *text,
                              size_t size, struct error *error)
 {
@@ -72,10 +77,17 @@ int engine_arguments_compose(const struct run_options *options, const char *engi
     if (options->engine_arguments != NULL) {
         append(&composition, options->engine_arguments, "");
     }
-    if (strcmp(engine, ENGINE_WITH_CODE) == 0) {
-        append_options(&composition, options);
-    } else {
-        warn_of_options(options, engine);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const char *value = settings[i].value(options);
+        if (value != NULL && strcmp(engine, settings[i].engine) == 0) {
+            append(&composition, settings[i].key, value);
+        } else if (value != NULL) {
+            log_warn("%s is ignored: it is for the engine %s, and %s was chosen",
+                     settings[i].option, settings[i].engine, engine);
+        }
+    }
+    if (options->print_stats && strcmp(engine, ENGINE_WITH_CODE) == 0) {
+        append(&composition, "count", "");
     }
     if (composition.used >= size) {
         return error_set(error, EINVAL, "the settings of --engine %s are longer than %zu bytes",

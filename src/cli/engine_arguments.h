@@ -1,8 +1,8 @@
 /*
- * The options of `trapeze run` that are settings of the engine soft.
+ * The options of `trapeze run` that are settings of one engine.
  *
- * Purpose: --code-cache, --perf-map, --trace and --stats are spelt as options because people ask
- *          for them often; the engine gets them in its own way, as "key=value,…".
+ * Purpose: --code-cache, --irqchip and the like are spelt as options because people ask for them
+ *          often; the engine gets them in its own way, as "key=value,…".
  * Owner:   no state. Thread: the first one.
  */
 #ifndef TRAPEZE_CLI_ENGINE_ARGUMENTS_H
@@ -14,11 +14,11 @@
 
 #define ENGINE_ARGUMENTS_MAX 256 /* for settings and their final zero */
 
-/* The first of these options that was given, as it is typed; NULL if none was. */
-const char *engine_arguments_option(const struct run_options *options);
+/* -EINVAL and a line if an option was given that the engine named by --engine does not have. */
+int engine_arguments_check(const struct run_options *options, struct error *error);
 
 /*
- * Writes the settings for an engine: those behind its name in --engine and then, for soft, those
+ * Writes the settings for an engine: those behind its name in --engine and then those
  * that the options stand for. Options that say nothing to the engine that `auto` has chosen are
  * named in a warning.
  *

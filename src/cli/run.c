@@ -198,8 +198,11 @@ static int run_machine(const struct run_options *options, const struct engine_op
     }
     struct machine_options machine_options = {.engine = engine,
                                               .engine_arguments = arguments,
+                                              .cpu = options->cpu,
                                               .memory_bytes = options->memory_bytes,
                                               .vcpu_count = options->vcpu_count,
+                                              .affinity = options->affinity,
+                                              .affinity_count = options->affinity_count,
                                               .debug_exit_port = options->debug_exit_port,
                                               .has_test_device = options->has_test_device,
                                               .console = console,

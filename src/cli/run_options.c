@@ -12,6 +12,7 @@
 #define DEFAULT_MEMORY     (UINT64_C(512) << 20)
 #define DEFAULT_DEBUG_EXIT 0xf4
 #define DEFAULT_FLAT_BASE  UINT64_C(0x8000)
+#define HOST_CPU_MAX       1023 /* of cpu_set_t */
 #define PAGE_SIZE          UINT64_C(4096)
 
 static int set_kernel(void *target, const char *value, struct error *error)
@@ -55,6 +56,50 @@ static int set_cpus(void *target, const char *value, struct error *error)
     int result = parse_number(value, "a count of CPUs", 1, VM_VCPUS_MAX, &number, error);
     if (result == 0) {
         ((struct run_options *)target)->vcpu_count = (unsigned int)number;
+    }
+    return result;
+}
+
+static int set_cpu(void *target, const char *value, struct error *error)
+{
+    (void)error;
+    ((struct run_options *)target)->cpu = value;
+    return 0;
+}
+
+/* "4" or "4-7": appends what it names to the list. */
+static int add_host_cpus(struct run_options *options, const char *range, struct error *error)
+{
+    char first_text[16], last_text[16];
+    uint64_t first, last;
+    const char *dash = strchr(range, '-');
+    size_t length = dash != NULL ? (size_t)(dash - range) : strlen(range);
+    snprintf(first_text, sizeof(first_text), "%.*s", (int)(length < 15 ? length : 15), range);
+    snprintf(last_text, sizeof(last_text), "%s", dash != NULL ? dash + 1 : first_text);
+    int result = parse_number(first_text, "a host CPU", 0, HOST_CPU_MAX, &first, error);
+    if (result == 0) {
+        result = parse_number(last_text, "a host CPU", first, HOST_CPU_MAX, &last, error);
+    }
+    for (uint64_t cpu = first; result == 0 && cpu <= last; cpu++) {
+        if (options->affinity_count == VM_VCPUS_MAX) {
+            return error_set(error, EINVAL, "more CPUs than there can be vCPUs (%d)", VM_VCPUS_MAX);
+        }
+        options->affinity[options->affinity_count++] = (unsigned int)cpu;
+    }
+    return result;
+}
+
+static int set_affinity(void *target, const char *value, struct error *error)
+{
+    struct run_options *options = target;
+    char range[40];
+    int result = 0;
+    options->affinity_count = 0;
+    for (const char *rest = value; result == 0 && rest != NULL;) {
+        size_t length = strcspn(rest, ",");
+        snprintf(range, sizeof(range), "%.*s", (int)(length < 39 ? length : 39), rest);
+        result = add_host_cpus(options, range, error);
+        rest = rest[length] == ',' ? rest + length + 1 : NULL;
     }
     return result;
 }
@@ -128,6 +173,19 @@ static int set_trace(void *target, const char *value, struct error *error)
     }
     options->trace_exits = value;
     return 0;
+}
+
+static int set_irqchip(void *target, const char *value, struct error *error)
+{
+    static const char *const modes[] = {"kernel", "split", "none"};
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(value, modes[i]) == 0) {
+            ((struct run_options *)target)->irqchip = value;
+            return 0;
+        }
+    }
+    return error_set(error, EINVAL, "there is no irqchip '%s'; there are kernel, split and none",
+                     value);
 }
 
 static int set_console(void *target, const char *value, struct error *error)
@@ -231,10 +289,20 @@ const struct option run_option_table[] = {
     {"at", 0, "ADDRESS", "where the flat image goes (default 0x8000)", set_address},
     {"memory", 'm', "SIZE", "guest memory, as in 512M (default) or 2G", set_memory},
     {"cpus", 'c', "N", "virtual CPUs, 1 (default) to 64", set_cpus},
+    {"cpu", 0, "MODEL",
+     "what CPUID shows: host or max (all that there is, the default), x86-64-v2,\n"
+     "x86-64-v3, or a file",
+     set_cpu},
+    {"cpu-affinity", 0, "LIST",
+     "host CPUs that the virtual CPUs run on, one each and in turn: 2,3 or 4-7", set_affinity},
     {"engine", 'e', "NAME",
      "what runs the guest's CPUs: auto (default), kvm, soft;\n"
      "settings may follow: NAME,key=value,...",
      set_engine},
+    {"irqchip", 0, "WHERE",
+     "which interrupt controllers kvm leaves to the kernel: kernel (all), split\n"
+     "(the local APICs), none",
+     set_irqchip},
     {"code-cache", 0, "SIZE", "how much translated code soft keeps: 1M to 1G (default 64M)",
      set_code_cache},
     {"console", 0, "WHERE", "stdio (default), none, pty, file:PATH", set_console},
@@ -271,15 +339,7 @@ static int check(const struct run_options *options, struct error *error)
     if (options->flat != NULL && (options->initrd_count != 0 || options->command_line != NULL)) {
         return error_set(error, EINVAL, "a flat image takes no --initrd and no --append");
     }
-    const char *option = engine_arguments_option(options);
-    if (option != NULL && strcmp(options->engine, "auto") != 0 &&
-        strcmp(options->engine, ENGINE_WITH_CODE) != 0) {
-        return error_set(error, EINVAL,
-                         "%s is for the engine " ENGINE_WITH_CODE ", which translates code; "
-                         "%s does not",
-                         option, options->engine);
-    }
-    return 0;
+    return engine_arguments_check(options, error);
 }
 
 int run_options_parse(char **arguments, int count, struct run_options *options, struct error *error)

@@ -12,12 +12,16 @@
 
 #include "boot/request.h"
 #include "cli/options.h"
+#include "vm/vm.h"
 
 #define ENGINE_NAME_MAX 16
 
 /* The engine that --code-cache, --perf-map and --trace code are for: the one that translates code.
  */
 #define ENGINE_WITH_CODE "soft"
+
+/* The engine that --irqchip is for: the one that may leave interrupt controllers to the kernel. */
+#define ENGINE_WITH_IRQCHIP "kvm"
 
 struct run_options {
     const char *kernel; /* NULL with flat */
@@ -32,10 +36,14 @@ struct run_options {
 
     uint64_t memory_bytes;
     unsigned int vcpu_count;
-    char engine[ENGINE_NAME_MAX]; /* "auto", or a name in the engine table */
-    const char *engine_arguments; /* "key=value,…", or NULL */
-    const char *code_cache;       /* a valid size, as typed; NULL: not given */
+    unsigned int affinity[VM_VCPUS_MAX]; /* the host's CPUs for vCPUs, in turn */
+    unsigned int affinity_count;         /* 0: any */
+    const char *cpu;                     /* a model of machine/cpu_model.h, or NULL */
+    char engine[ENGINE_NAME_MAX];        /* "auto", or a name in the engine table */
+    const char *engine_arguments;        /* "key=value,…", or NULL */
+    const char *code_cache;              /* a valid size, as typed; NULL: not given */
     bool perf_map;
+    const char *irqchip; /* kernel, split or none; NULL: not given */
     bool trace_code;
     const char *trace_exits; /* a file, or NULL */
     uint16_t debug_exit_port;

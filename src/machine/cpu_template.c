@@ -63,8 +63,8 @@ static void apply_features(const struct cpu_template *template, unsigned int ind
     }
     if (template->has_local_apic) {
         features->edx |= FEATURES_EDX_APIC;
-        features->ecx |= FEATURES_ECX_X2APIC;
-        features->ecx &= ~FEATURES_ECX_TSC_DEADLINE;
+        features->ecx &= ~(FEATURES_ECX_TSC_DEADLINE | FEATURES_ECX_X2APIC);
+        features->ecx |= template->has_x2apic ? FEATURES_ECX_X2APIC : 0;
         features->ecx |= template->has_tsc_deadline ? FEATURES_ECX_TSC_DEADLINE : 0;
     }
 }

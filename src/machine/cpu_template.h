@@ -19,9 +19,10 @@
 struct cpu_template {
     unsigned int vcpu_count;
     uint64_t tsc_hz;
-    bool has_local_apic;   /* the machine's own: what it offers is decided here */
-    bool has_tsc_deadline; /* only looked at with has_local_apic */
-    bool has_clock;        /* the engine serves the KVM clock MSRs */
+    bool has_local_apic; /* the machine's own: what it offers is decided here */
+    bool has_x2apic;     /* this and the next only looked at with has_local_apic */
+    bool has_tsc_deadline;
+    bool has_clock; /* the engine serves the KVM clock MSRs */
 };
 
 /*

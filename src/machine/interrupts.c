@@ -40,6 +40,33 @@ static bool deliver_to_lapics(void *context, const struct msi_message *message)
     return lapics_msi(&interrupts->lapics, message);
 }
 
+static bool deliver_to_engine(void *context, const struct msi_message *message)
+{
+    struct vm *vm = ((struct interrupts *)context)->vm;
+    return vm->engine->msi(vm->engine_vm, message) == 0;
+}
+
+/* The engine has to know which vectors' ends of interrupt it must tell us. */
+static void route_in_engine(void *context, unsigned int input, const struct msi_message *message)
+{
+    struct vm *vm = ((struct interrupts *)context)->vm;
+    int code = vm->engine->msi_route(vm->engine_vm, input, message);
+    if (code != 0) {
+        log_info("the engine does not take the route of IOAPIC input %u (%d)", input, code);
+    }
+}
+
+/* The 8259's output where the local APICs are the engine's: an external interrupt of vCPU 0. */
+static void set_pic_output(void *context, unsigned int index, bool level)
+{
+    struct interrupts *interrupts = context;
+    (void)index;
+    atomic_store(&interrupts->pic_raised, level);
+    if (level) {
+        vm_signal_interrupt(interrupts->vm, 0);
+    }
+}
+
 static int acknowledge_pic(void *context)
 {
     struct interrupts *interrupts = context;
@@ -158,26 +185,43 @@ static void source_set_cr8(void *context, uint8_t value)
     pthread_mutex_unlock(&vcpu->all->vm->device_lock);
 }
 
+/* The same of vCPU 0 where the local APICs are the engine's: the 8259 alone. */
+
+static bool pic_source_pending(void *context)
+{
+    return atomic_load(&((struct vcpu_interrupts *)context)->all->pic_raised);
+}
+
+static int pic_source_acknowledge(void *context)
+{
+    struct interrupts *interrupts = ((struct vcpu_interrupts *)context)->all;
+    pthread_mutex_lock(&interrupts->vm->device_lock);
+    int vector = atomic_load(&interrupts->pic_raised) ? pic_acknowledge(&interrupts->pic) : -1;
+    pthread_mutex_unlock(&interrupts->vm->device_lock);
+    return vector;
+}
+
 /* ---- struct vm_platform ---- */
 
 static bool platform_rdmsr(void *context, unsigned int vcpu, uint32_t index, uint64_t *value)
 {
     struct interrupts *interrupts = context;
-    return !interrupts->in_engine && lapics_owns_msr(index) &&
+    return !interrupts->lapics_in_engine && lapics_owns_msr(index) &&
            lapics_rdmsr(&interrupts->lapics, vcpu, index, value);
 }
 
 static bool platform_wrmsr(void *context, unsigned int vcpu, uint32_t index, uint64_t value)
 {
     struct interrupts *interrupts = context;
-    return !interrupts->in_engine && lapics_owns_msr(index) &&
+    return !interrupts->lapics_in_engine && lapics_owns_msr(index) &&
            lapics_wrmsr(&interrupts->lapics, vcpu, index, value);
 }
 
 static const struct interrupt_source *platform_interrupts(void *context, unsigned int vcpu)
 {
     struct interrupts *interrupts = context;
-    return interrupts->in_engine ? NULL : &interrupts->vcpus[vcpu].source;
+    bool has_source = !interrupts->in_engine && (!interrupts->lapics_in_engine || vcpu == 0);
+    return has_source ? &interrupts->vcpus[vcpu].source : NULL;
 }
 
 /* ---- making ---- */
@@ -185,11 +229,12 @@ static const struct interrupt_source *platform_interrupts(void *context, unsigne
 static void init_lapics(struct interrupts *interrupts, uint8_t physical_address_bits)
 {
     struct vm *vm = interrupts->vm;
+    bool has_msrs = (vm->engine_features & ENGINE_LACKS_APIC_MSRS) == 0;
     struct lapics_config config = {
         .count = vm->vcpu_count,
         .timers = vm_timer_host(vm),
-        .has_x2apic = true,
-        .has_tsc_deadline = vm->engine->tsc_offset != NULL,
+        .has_x2apic = has_msrs,
+        .has_tsc_deadline = has_msrs && vm->engine->tsc_offset != NULL,
         .has_eoi_suppression = true,
         .physical_address_bits = physical_address_bits,
         .signals = &lapic_signals,
@@ -203,6 +248,41 @@ static void init_lapics(struct interrupts *interrupts, uint8_t physical_address_
     };
     lapics_init(&interrupts->lapics, &config);
     lapics_set_virtual_wire(&interrupts->lapics); /* no firmware runs */
+}
+
+/* Each vCPU's controller: our local APIC, or nothing but the 8259 on the first. */
+static void init_sources(struct interrupts *interrupts)
+{
+    for (unsigned int i = 0; i < interrupts->vm->vcpu_count; i++) {
+        struct vcpu_interrupts *vcpu = &interrupts->vcpus[i];
+        *vcpu = (struct vcpu_interrupts){.all = interrupts, .index = i};
+        vcpu->source = interrupts->lapics_in_engine
+                           ? (struct interrupt_source){.pending = pic_source_pending,
+                                                       .acknowledge = pic_source_acknowledge,
+                                                       .context = vcpu}
+                           : (struct interrupt_source){.pending = source_pending,
+                                                       .acknowledge = source_acknowledge,
+                                                       .get_cr8 = source_get_cr8,
+                                                       .set_cr8 = source_set_cr8,
+                                                       .context = vcpu};
+    }
+}
+
+static void init_pic_and_ioapic(struct interrupts *interrupts)
+{
+    bool split = interrupts->lapics_in_engine;
+    struct pic_config pic = {
+        .output = {.set = lapics_set_lint0, .context = &interrupts->lapics, .index = 0}};
+    if (split) {
+        pic.output = (struct irq_line){.set = set_pic_output, .context = interrupts, .index = 0};
+    }
+    pic_init(&interrupts->pic, &pic);
+    struct ioapic_config ioapic = {.id = IOAPIC_ID,
+                                   .version = IOAPIC_VERSION_EOI,
+                                   .deliver = split ? deliver_to_engine : deliver_to_lapics,
+                                   .routed = split ? route_in_engine : NULL,
+                                   .context = interrupts};
+    ioapic_init(&interrupts->ioapic, &ioapic);
 }
 
 static int map_controllers(struct interrupts *interrupts)
@@ -229,31 +309,20 @@ int interrupts_init(struct interrupts *interrupts, struct vm *vm, uint64_t tsc_h
     interrupts->vm = vm;
     interrupts->tsc_hz = tsc_hz;
     interrupts->in_engine = (vm->engine_features & ENGINE_HAS_INTERRUPT_CONTROLLERS) != 0;
+    interrupts->lapics_in_engine = (vm->engine_features & ENGINE_HAS_LOCAL_APICS) != 0;
     vm->platform = (struct vm_platform){.rdmsr = platform_rdmsr,
                                         .wrmsr = platform_wrmsr,
                                         .interrupts = platform_interrupts,
+                                        .end_of_interrupt = end_of_interrupt,
                                         .context = interrupts};
     if (interrupts->in_engine) {
         return 0;
     }
-    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu_interrupts *vcpu = &interrupts->vcpus[i];
-        *vcpu = (struct vcpu_interrupts){.all = interrupts, .index = i};
-        vcpu->source = (struct interrupt_source){.pending = source_pending,
-                                                 .acknowledge = source_acknowledge,
-                                                 .get_cr8 = source_get_cr8,
-                                                 .set_cr8 = source_set_cr8,
-                                                 .context = vcpu};
+    init_sources(interrupts);
+    if (!interrupts->lapics_in_engine) {
+        init_lapics(interrupts, physical_address_bits);
     }
-    init_lapics(interrupts, physical_address_bits);
-    struct pic_config pic = {
-        .output = {.set = lapics_set_lint0, .context = &interrupts->lapics, .index = 0}};
-    pic_init(&interrupts->pic, &pic);
-    struct ioapic_config ioapic = {.id = IOAPIC_ID,
-                                   .version = IOAPIC_VERSION_EOI,
-                                   .deliver = deliver_to_lapics,
-                                   .context = interrupts};
-    ioapic_init(&interrupts->ioapic, &ioapic);
+    init_pic_and_ioapic(interrupts);
     int result = map_controllers(interrupts);
     return result != 0 ? error_set(error, result, "cannot map the interrupt controllers") : 0;
 }

@@ -3,7 +3,8 @@
  *
  * Purpose: device lines 0..15 fan out to the 8259 pair and the I/O APIC; messages go to the local
  *          APICs; these are each vCPU's interrupt_source. With an engine that has the controllers
- *          itself the lines lead there and nothing of ours is in the way.
+ *          itself the lines lead there and nothing of ours is in the way; one that has only the
+ *          local APICs gets messages and, on vCPU 0, the 8259's output.
  * Owner:   struct pc embeds a struct interrupts.
  * Thread:  init before the VM starts; the rest under the device lock, the interrupt_source
  *          functions excepted: they take it.
@@ -11,6 +12,7 @@
 #ifndef TRAPEZE_MACHINE_INTERRUPTS_H
 #define TRAPEZE_MACHINE_INTERRUPTS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +36,9 @@ struct vcpu_interrupts {
 struct interrupts {
     struct vm *vm;
     uint64_t tsc_hz;
-    bool in_engine; /* nothing below is used */
+    bool in_engine;        /* all controllers are: nothing below is used */
+    bool lapics_in_engine; /* the local APICs are; the PIC's output is for vCPU 0 */
+    atomic_bool pic_raised;
     struct pic pic;
     struct ioapic ioapic;
     struct lapics lapics;

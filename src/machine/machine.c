@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "boot/layout.h"
+#include "machine/cpu_model.h"
 #include "machine/cpu_template.h"
 #include "machine/pc.h"
 
@@ -58,6 +59,8 @@ static int make_vm(struct machine *machine, const struct machine_options *option
                                     .engine_arguments = options->engine_arguments,
                                     .memory = memory,
                                     .vcpu_count = options->vcpu_count,
+                                    .affinity = options->affinity,
+                                    .affinity_count = options->affinity_count,
                                     .tsc_hz = machine->tsc_hz,
                                     .trace = options->trace};
     result = vm_create(&vm_options, &machine->vm, error);
@@ -67,19 +70,24 @@ static int make_vm(struct machine *machine, const struct machine_options *option
     return result;
 }
 
-static int make_cpuid(struct machine *machine, struct error *error)
+static int make_cpuid(struct machine *machine, const char *model, struct error *error)
 {
     struct vm *vm = machine->vm;
     struct cpu_template template = {
         .vcpu_count = vm->vcpu_count,
         .tsc_hz = machine->tsc_hz,
-        .has_local_apic = (vm->engine_features & ENGINE_HAS_INTERRUPT_CONTROLLERS) == 0,
-        .has_tsc_deadline = vm->engine->tsc_offset != NULL,
+        .has_local_apic = (vm->engine_features & ENGINE_HAS_LOCAL_APICS) == 0,
+        .has_x2apic = (vm->engine_features & ENGINE_LACKS_APIC_MSRS) == 0,
+        .has_tsc_deadline =
+            vm->engine->tsc_offset != NULL && (vm->engine_features & ENGINE_LACKS_APIC_MSRS) == 0,
         .has_clock = (vm->engine_features & ENGINE_HAS_CLOCK) != 0,
     };
-    int result = 0;
+    int result = model != NULL ? cpu_model_apply(model, vm->cpuid, error) : 0;
     for (unsigned int i = 0; result == 0 && i < vm->vcpu_count; i++) {
         result = cpu_template_apply(&template, i, vm->cpuid, &vm->vcpus[i].cpuid, error);
+    }
+    if (result == 0) {
+        cpu_model_log(&vm->vcpus[0].cpuid);
     }
     return result;
 }
@@ -117,7 +125,7 @@ int machine_create(const struct machine_options *options, struct machine **out, 
     machine->tsc_hz = clock_tsc_hz(NULL);
     int result = make_vm(machine, options, error);
     if (result == 0) {
-        result = make_cpuid(machine, error);
+        result = make_cpuid(machine, options->cpu, error);
     }
     if (result == 0) {
         result = make_pc(machine, options, error);

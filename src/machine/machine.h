@@ -24,8 +24,11 @@ struct machine;
 struct machine_options {
     const struct engine_ops *engine;
     const char *engine_arguments; /* may be NULL */
+    const char *cpu;              /* a model of machine/cpu_model.h; NULL: all that there is */
     uint64_t memory_bytes;
     unsigned int vcpu_count;
+    const unsigned int *affinity; /* as struct vm_options has it */
+    unsigned int affinity_count;
     uint16_t debug_exit_port;
     bool has_test_device;     /* chipset/test_device.h */
     struct console *console;  /* COM1; opened, not started */

@@ -46,10 +46,30 @@ struct engine_vcpu_options {
     const struct interrupt_source *interrupts; /* NULL when ENGINE_HAS_INTERRUPT_CONTROLLERS */
 };
 
-#define ENGINE_HAS_INTERRUPT_CONTROLLERS (1u << 0) /* LAPIC, IOAPIC and PIC live in the engine */
+#define ENGINE_HAS_INTERRUPT_CONTROLLERS (1u << 0) /* LAPICs, IOAPIC and PIC live in the engine */
 #define ENGINE_HAS_CLOCK                 (1u << 1) /* serves the KVM clock MSRs itself */
 #define ENGINE_RUNS_NOTHING              (1u << 2) /* null: run returns EXIT_HLT at once */
 #define ENGINE_HAS_PIT                   (1u << 3) /* the 8254 and port 0x61 live there too */
+/*
+ * The LAPICs live in the engine, and with them HLT, INIT and SIPI. Set with
+ * ENGINE_HAS_INTERRUPT_CONTROLLERS; without, IOAPIC and PIC are ours: they send their messages by
+ * engine_ops.msi, and a vCPU's interrupt_source is the PIC's output.
+ */
+#define ENGINE_HAS_LOCAL_APICS (1u << 4)
+
+/* MSRs of a local APIC of ours do not come out: no x2APIC and no TSC-deadline timer. */
+#define ENGINE_LACKS_APIC_MSRS (1u << 5)
+
+/* What a guest writes to instead of leaving the engine: a device's doorbell. */
+struct engine_doorbell {
+    uint64_t address; /* a port or a guest physical address */
+    uint8_t size;     /* bytes: 1, 2, 4 or 8; 0: any, for memory alone */
+    bool is_port;
+    bool has_value; /* only writes of that value */
+    uint64_t value;
+};
+
+#define ENGINE_ROUTES_MAX 256
 
 /* How a counter reads. The last three are left out when `of` is 0. */
 enum engine_counter_unit {
@@ -142,7 +162,24 @@ struct engine_ops {
      * on every PC; 16..23 are IOAPIC inputs.
      */
     int (*irq_line)(struct engine_vm *vm, unsigned int gsi, bool level);
+
+    /* Only with ENGINE_HAS_LOCAL_APICS. Sends a message to them. Any thread. */
     int (*msi)(struct engine_vm *vm, const struct msi_message *message);
+
+    /*
+     * Only with ENGINE_HAS_LOCAL_APICS. From now on gsi means this message. Where the IOAPIC is
+     * ours, 0..23 are its inputs: the engine learns so of which vectors the end of interrupt
+     * matters (EXIT_EOI); others are for irq_event. Under the device lock. At most
+     * ENGINE_ROUTES_MAX; -ENOSPC beyond.
+     */
+    int (*msi_route)(struct engine_vm *vm, unsigned int gsi, const struct msi_message *message);
+
+    /* Signals of an eventfd raise a gsi of msi_route (or stop to do so). NULL: not offered. */
+    int (*irq_event)(struct engine_vm *vm, int event, unsigned int gsi, bool on);
+
+    /* Writes to a doorbell signal an eventfd, and do not leave the engine. NULL: not offered. */
+    int (*doorbell)(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell,
+                    bool on);
 };
 
 /*

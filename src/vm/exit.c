@@ -17,6 +17,7 @@ const char *exit_reason_name(enum exit_reason reason)
         [EXIT_DEBUG] = "debug",
         [EXIT_SHUTDOWN] = "shutdown",
         [EXIT_ENTRY_FAILED] = "entry-failed",
+        [EXIT_EOI] = "eoi",
         [EXIT_SYSTEM_EVENT] = "system-event",
         [EXIT_INTERNAL] = "internal",
     };

@@ -25,6 +25,7 @@ enum exit_reason {
     EXIT_DEBUG,            /* a debugger's breakpoint or step */
     EXIT_SHUTDOWN,         /* triple fault; see shutdown */
     EXIT_ENTRY_FAILED,     /* the hardware refused the guest state */
+    EXIT_EOI,              /* the end of a level-triggered interrupt of our IOAPIC */
     EXIT_SYSTEM_EVENT,     /* the kernel's own reset, shutdown or crash report */
     EXIT_INTERNAL,         /* the engine can't go on; words in internal.text */
     EXIT_REASON_COUNT
@@ -72,7 +73,11 @@ struct vcpu_exit {
         } shutdown;
         struct {
             uint64_t hardware_reason;
+            char text[192];
         } entry_failed;
+        struct {
+            uint8_t vector;
+        } eoi;
         struct {
             uint32_t type; /* KVM_SYSTEM_EVENT_… */
         } system_event;

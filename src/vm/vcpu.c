@@ -8,6 +8,7 @@
 #include "base/threads.h"
 #include "vm/exit_stats.h"
 #include "vm/exit_trace.h"
+#include "vm/halt_watch.h"
 #include "vm/vcpu_exit.h"
 
 static const struct engine_ops *engine_of(const struct vcpu *vcpu)
@@ -115,6 +116,19 @@ static int take_nmis(struct vcpu *vcpu)
     return code;
 }
 
+/* Whether it has halted where no interrupt can wake it, or waits for SIPI, within the engine. */
+static int answer_halt_watch(struct vcpu *vcpu, struct x86_state *state)
+{
+    unsigned int groups = X86_STATE_GENERAL | X86_STATE_EVENTS;
+    int code = engine_of(vcpu)->get_state(vcpu->engine_vcpu, groups, state, &vcpu->error);
+    if (code == 0) {
+        bool is_halted = state->activity == X86_HALTED && (state->rflags & X86_FLAGS_IF) == 0 &&
+                         !state->nmi_pending;
+        halt_watch_answer(vcpu, is_halted || state->activity == X86_WAIT_FOR_SIPI, state->rip);
+    }
+    return code;
+}
+
 static int serve_requests(struct vcpu *vcpu)
 {
     unsigned int requests = atomic_exchange(&vcpu->requests, 0);
@@ -132,6 +146,9 @@ static int serve_requests(struct vcpu *vcpu)
     }
     if (code == 0 && (requests & VCPU_REQUEST_NMI) != 0) {
         code = take_nmis(vcpu);
+    }
+    if (code == 0 && (requests & VCPU_REQUEST_HALT_WATCH) != 0) {
+        code = answer_halt_watch(vcpu, &state);
     }
     return code;
 }
@@ -258,7 +275,9 @@ static void wait_for_sipi(struct vcpu *vcpu)
 static int run_once(struct vcpu *vcpu)
 {
     const struct engine_ops *engine = engine_of(vcpu);
-    uint64_t entered = clock_now_ns();
+    /* Where the last exit's service ended this run begins: one look at the clock less. */
+    uint64_t entered = vcpu->served_ns != 0 ? vcpu->served_ns : clock_now_ns();
+    vcpu->served_ns = 0;
     int code = engine->run(vcpu->engine_vcpu, &vcpu->exit, &vcpu->error);
     uint64_t left = clock_now_ns();
     if (atomic_load_explicit(&vcpu->counters_wanted, memory_order_relaxed)) {
@@ -284,10 +303,10 @@ static int run_once(struct vcpu *vcpu)
     } else {
         account = vcpu_serve_exit(vcpu);
     }
-    uint64_t served = clock_now_ns();
-    exit_stats_count(vcpu->stats, reason, account.key, account.name, served - left);
+    vcpu->served_ns = clock_now_ns();
+    exit_stats_count(vcpu->stats, reason, account.key, account.name, vcpu->served_ns - left);
     if (__builtin_expect(vcpu->trace != NULL, 0)) {
-        exit_trace_record(vcpu->trace, &vcpu->exit, left, served);
+        exit_trace_record(vcpu->trace, &vcpu->exit, left, vcpu->served_ns);
     }
     return code;
 }
@@ -297,6 +316,7 @@ static void run_until_stopped(struct vcpu *vcpu)
     int code = 0;
     while (code == 0) {
         if (atomic_load(&vcpu->requests) != 0) {
+            vcpu->served_ns = 0;
             code = serve_requests(vcpu);
         } else if (vcpu->waiting_for_sipi) {
             wait_for_sipi(vcpu);
@@ -315,8 +335,7 @@ static int create_engine_vcpu(struct vcpu *vcpu, struct engine_vcpu **out)
 {
     struct vm *vm = vcpu->vm;
     const struct engine_ops *engine = vm->engine;
-    bool has_controllers = has_feature(vcpu, ENGINE_HAS_INTERRUPT_CONTROLLERS);
-    if (!has_controllers && vm->platform.interrupts != NULL) {
+    if (!has_feature(vcpu, ENGINE_HAS_INTERRUPT_CONTROLLERS) && vm->platform.interrupts != NULL) {
         vcpu->interrupts = vm->platform.interrupts(vm->platform.context, vcpu->index);
     }
     struct engine_vcpu_options options = {
@@ -329,7 +348,8 @@ static int create_engine_vcpu(struct vcpu *vcpu, struct engine_vcpu **out)
         return code;
     }
     /* An engine with the LAPIC in it waits for SIPI by itself. */
-    vcpu->waiting_for_sipi = !has_controllers && vcpu->initial.activity == X86_WAIT_FOR_SIPI;
+    vcpu->waiting_for_sipi =
+        !has_feature(vcpu, ENGINE_HAS_LOCAL_APICS) && vcpu->initial.activity == X86_WAIT_FOR_SIPI;
     code = engine->set_state(*out, X86_STATE_ALL, &vcpu->initial, &vcpu->error);
     if (code != 0) {
         engine->vcpu_destroy(*out);
@@ -389,8 +409,12 @@ int vcpu_start(struct vcpu *vcpu, struct error *error)
 {
     char name[16];
     snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-    struct thread_options options = {
-        .name = name, .takes_kicks = true, .run = vcpu_thread, .context = vcpu};
+    struct thread_options options = {.name = name,
+                                     .takes_kicks = true,
+                                     .is_pinned = vcpu->is_pinned,
+                                     .cpu = vcpu->host_cpu,
+                                     .run = vcpu_thread,
+                                     .context = vcpu};
     int code = thread_start(&vcpu->thread, &options, error);
     vcpu->thread_started = code == 0;
     return code;

@@ -78,6 +78,18 @@ static struct exit_account serve_msr(struct vcpu *vcpu)
     return (struct exit_account){.key = exit->msr.index, .name = NULL};
 }
 
+static struct exit_account serve_eoi(struct vcpu *vcpu)
+{
+    const struct vm_platform *platform = &vcpu->vm->platform;
+    uint8_t vector = vcpu->exit.eoi.vector;
+    pthread_mutex_lock(&vcpu->vm->device_lock);
+    if (platform->end_of_interrupt != NULL) {
+        platform->end_of_interrupt(platform->context, vector);
+    }
+    pthread_mutex_unlock(&vcpu->vm->device_lock);
+    return (struct exit_account){.key = vector, .name = NULL};
+}
+
 /* No hypercall is offered: what KVM's convention answers to an unknown one, -KVM_ENOSYS. */
 #define HYPERCALL_UNKNOWN ((uint64_t)-1000)
 
@@ -88,9 +100,7 @@ static void stop_for_engine(struct vcpu *vcpu)
     if (exit->reason == EXIT_INTERNAL) {
         snprintf(text, sizeof(text), "vCPU %u: %s", vcpu->index, exit->internal.text);
     } else if (exit->reason == EXIT_ENTRY_FAILED) {
-        snprintf(text, sizeof(text),
-                 "vCPU %u: the processor refused the guest's state (hardware reason 0x%llx)",
-                 vcpu->index, (unsigned long long)exit->entry_failed.hardware_reason);
+        snprintf(text, sizeof(text), "vCPU %u: %s", vcpu->index, exit->entry_failed.text);
     } else {
         snprintf(text, sizeof(text),
                  "vCPU %u: the engine came back with \"%s\", which nobody asked "
@@ -126,6 +136,8 @@ struct exit_account vcpu_serve_exit(struct vcpu *vcpu)
     case EXIT_RDMSR:
     case EXIT_WRMSR:
         return serve_msr(vcpu);
+    case EXIT_EOI:
+        return serve_eoi(vcpu);
     case EXIT_HYPERCALL:
         vcpu->exit.hypercall.result = HYPERCALL_UNKNOWN;
         break;

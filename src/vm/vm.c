@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "vm/exit_stats.h"
 #include "vm/exit_trace.h"
+#include "vm/halt_watch.h"
 #include "vm/vcpu.h"
 #include "vm/vm_timers.h"
 
@@ -77,6 +78,10 @@ int vm_create(const struct vm_options *options, struct vm **out, struct error *e
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         vm->vcpus[i].vm = vm; /* vm_destroy stops all of them, however few were prepared */
         vm->vcpus[i].index = i;
+        if (options->affinity_count != 0) {
+            vm->vcpus[i].is_pinned = true;
+            vm->vcpus[i].host_cpu = options->affinity[i % options->affinity_count];
+        }
     }
     bus_init(&vm->ports, "port");
     bus_init(&vm->mmio, "memory");
@@ -177,6 +182,9 @@ int vm_start(struct vm *vm, struct error *error)
     }
     if (code != 0) {
         vm_wait(vm);
+    }
+    if (code == 0) {
+        halt_watch_start(vm);
     }
     return code;
 }

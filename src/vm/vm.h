@@ -40,6 +40,9 @@ struct vm_options {
     const char *engine_arguments; /* may be NULL */
     struct guestmem *memory;      /* taken over: destroyed with the VM */
     unsigned int vcpu_count;      /* 1..VM_VCPUS_MAX */
+    /* Host CPUs: vCPU i's thread runs on affinity[i % affinity_count] alone; 0: anywhere. */
+    const unsigned int *affinity;
+    unsigned int affinity_count;
     uint64_t tsc_hz;
     struct exit_trace *trace; /* of as many vCPUs; stays the caller's. NULL: none */
 };
@@ -50,6 +53,8 @@ struct vm_platform {
     bool (*rdmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t *value);
     bool (*wrmsr)(void *context, unsigned int vcpu, uint32_t index, uint64_t value);
     const struct interrupt_source *(*interrupts)(void *context, unsigned int vcpu);
+    /* The end of an interrupt with this vector (EXIT_EOI). Called with the device lock held. */
+    void (*end_of_interrupt)(void *context, uint8_t vector);
     /*
      * True while a device may yet wake a CPU that is halted with interrupts off (by NMI, INIT,
      * reset). NULL: never. Called with the device lock held; see VM_STUCK.
@@ -68,12 +73,15 @@ struct vcpu {
     const struct interrupt_source *interrupts; /* NULL: nothing to ask */
     pthread_t thread;
     bool thread_started;
+    bool is_pinned; /* to the host's CPU host_cpu */
+    unsigned int host_cpu;
     struct event_count wake; /* signalled when a request or an interrupt may have come */
     /* Requests from other threads, bits of VCPU_REQUEST_…; set, then kick. */
     atomic_uint requests;
     atomic_uint nmis; /* how many, with VCPU_REQUEST_NMI */
     atomic_uint sipi_vector;
     bool waiting_for_sipi; /* its thread only */
+    uint64_t served_ns;    /* likewise: when the last exit had been served; 0: long ago */
     /* What CPUID shows on it; filled in before vm_start, else vm->cpuid is taken as it is. */
     struct cpuid_table cpuid;
     struct x86_state initial; /* the state it starts with: after RESET, unless changed */
@@ -85,13 +93,17 @@ struct vcpu {
     atomic_ullong instructions; /* engine_ops.instructions, as of its last exit; any thread */
     /* engine_ops.statistics, under vm->lock: as of its last halt, its end, or when asked for. */
     struct engine_counters counters;
+    /* Of vm/halt_watch.h, under vm->lock: answers in a row that it sleeps, and where. */
+    unsigned int asleep_answers;
+    uint64_t asleep_rip;
     atomic_bool counters_wanted; /* at its next exit; set by any thread, cleared by its own */
 };
 
-#define VCPU_REQUEST_STOP 1u
-#define VCPU_REQUEST_INIT 2u
-#define VCPU_REQUEST_SIPI 4u
-#define VCPU_REQUEST_NMI  8u
+#define VCPU_REQUEST_STOP       1u
+#define VCPU_REQUEST_INIT       2u
+#define VCPU_REQUEST_SIPI       4u
+#define VCPU_REQUEST_NMI        8u
+#define VCPU_REQUEST_HALT_WATCH 16u /* whether it has halted for good: vm/halt_watch.h */
 
 struct vm {
     const struct engine_ops *engine;
@@ -102,6 +114,7 @@ struct vm {
     pthread_mutex_t device_lock;
     struct event_loop *events;
     struct vm_timers *timers; /* its timer_host is what devices get */
+    struct timer halt_watch;
     struct vm_platform platform;
     unsigned int vcpu_count;
     struct vcpu vcpus[VM_VCPUS_MAX];

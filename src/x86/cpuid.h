@@ -14,7 +14,7 @@
 
 #include "x86/decode/operation.h"
 
-#define CPUID_ENTRIES_MAX 64
+#define CPUID_ENTRIES_MAX 128 /* a recent Xeon has some sixty of its own */
 
 struct cpuid_registers {
     uint32_t eax, ebx, ecx, edx;

@@ -150,3 +150,12 @@ size_t disassembler_write(const struct disassembler *disassembler, enum x86_deco
 }
 
 #endif
+
+enum x86_decode_mode disassemble_mode(const struct x86_state *state)
+{
+    uint32_t attributes = state->segment[X86_CS].attributes;
+    if ((state->efer & X86_EFER_LMA) != 0 && (attributes & X86_SEGMENT_L) != 0) {
+        return X86_DECODE_64;
+    }
+    return (attributes & X86_SEGMENT_DB) != 0 ? X86_DECODE_32 : X86_DECODE_16;
+}

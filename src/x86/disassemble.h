@@ -14,6 +14,10 @@
 #include <stdint.h>
 
 #include "x86/decode/decode.h"
+#include "x86/state.h"
+
+/* The mode of the code that a processor runs. */
+enum x86_decode_mode disassemble_mode(const struct x86_state *state);
 
 /*
  * Writes the instruction at bytes[0] in Intel syntax into text.

@@ -61,7 +61,8 @@ enum x86_state_group {
     X86_STATE_MSRS = 1 << 3,    /* struct x86_msrs */
     X86_STATE_FPU = 1 << 4,     /* the XSAVE image, xcr0 */
     X86_STATE_EVENTS = 1 << 5,  /* shadows, NMI blocking, pending exception, activity */
-    X86_STATE_ALL = (1 << 6) - 1
+    X86_STATE_ALL = (1 << 6) - 1,
+    X86_STATE_LAPIC = 1 << 6 /* lapic; only of an engine with ENGINE_HAS_LOCAL_APICS */
 };
 
 enum x86_activity { X86_ACTIVE, X86_HALTED, X86_WAIT_FOR_SIPI, X86_SHUTDOWN };
@@ -81,6 +82,8 @@ struct x86_msrs {
     uint64_t mtrr_fixed[11];
     uint64_t mtrr_variable[16]; /* base, mask pairs */
     uint64_t xss;
+    uint64_t tsc_adjust;
+    uint64_t kvm_wall_clock, kvm_system_time; /* where the KVM clock writes to; 0: it is off */
 };
 
 /*
@@ -88,6 +91,9 @@ struct x86_msrs {
  * and what follows up to PKRU in the compact offsets that CPUID leaf 0xD reports to the guest.
  */
 #define X86_XSAVE_SIZE 4096
+
+/* The registers of a local APIC, each at its offset in the xAPIC's page. */
+#define X86_LAPIC_SIZE 1024
 
 struct x86_state {
     uint64_t gpr[X86_GPR_COUNT];
@@ -98,6 +104,12 @@ struct x86_state {
     struct x86_table_register gdtr, idtr;
     uint64_t cr0, cr2, cr3, cr4, cr8;
     uint64_t efer;
+    /*
+     * What PAE paging has loaded of CR3's table: memory may say otherwise by now. When set without
+     * pdptrs_known the engine loads them from memory.
+     */
+    uint64_t pdptr[4];
+    bool pdptrs_known;
 
     uint64_t dr[8]; /* dr4 and dr5 unused */
     struct x86_msrs msr;
@@ -105,6 +117,8 @@ struct x86_state {
     uint64_t xcr0;
     uint32_t pkru;
     uint8_t xsave[X86_XSAVE_SIZE] __attribute__((aligned(64)));
+
+    uint8_t lapic[X86_LAPIC_SIZE];
 
     enum x86_activity activity;
     bool sti_shadow, mov_ss_shadow;

@@ -7,7 +7,8 @@
  * Owner:   the table of engines.
  * Thread:  as vm/engine.h says.
  *
- * Arguments (--engine kvm,…): irqchip=off keeps the interrupt controllers out of the kernel.
+ * Arguments (--engine kvm,…): irqchip=kernel|split|none says which interrupt controllers live in
+ * the kernel: all (the default where it has them), the local APICs, or none.
  */
 #ifndef TRAPEZE_ENGINES_KVM_KVM_H
 #define TRAPEZE_ENGINES_KVM_KVM_H

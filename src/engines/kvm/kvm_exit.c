@@ -48,29 +48,13 @@ static void translate_hypercall(const struct kvm_run *run, struct vcpu_exit *exi
     exit->hypercall.result = 0;
 }
 
-/* The bytes of the instruction, if the kernel tells them. */
-static void describe_emulation(const struct kvm_run *run, char *text, size_t size)
+static void translate_internal(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
 {
-    int used = snprintf(text, size, "KVM can't emulate an instruction");
-    uint64_t flags = run->emulation_failure.flags;
-    if (run->emulation_failure.ndata == 0 ||
-        (flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) == 0) {
-        return;
-    }
-    used += snprintf(text + used, size - (size_t)used, ", bytes");
-    unsigned int length = run->emulation_failure.insn_size;
-    for (unsigned int i = 0; i < length && i < sizeof(run->emulation_failure.insn_bytes); i++) {
-        used += snprintf(text + used, size - (size_t)used, " %02x",
-                         run->emulation_failure.insn_bytes[i]);
-    }
-}
-
-static void translate_internal(const struct kvm_run *run, struct vcpu_exit *exit)
-{
+    const struct kvm_run *run = vcpu->run;
     char text[sizeof(exit->internal.text)];
     switch (run->internal.suberror) {
     case KVM_INTERNAL_ERROR_EMULATION:
-        describe_emulation(run, text, sizeof(text));
+        kvm_describe_emulation(vcpu, text, sizeof(text));
         break;
     case KVM_INTERNAL_ERROR_SIMUL_EX:
         snprintf(text, sizeof(text), "KVM met an exception while it delivered another");
@@ -84,11 +68,15 @@ static void translate_internal(const struct kvm_run *run, struct vcpu_exit *exit
                  (unsigned long long)(run->internal.ndata > 0 ? run->internal.data[0] : 0));
         break;
     default:
-        snprintf(text, sizeof(text), "KVM gave up with internal error %u", run->internal.suberror);
+        snprintf(text, sizeof(text), "KVM gave up with internal error %u (0x%llx)",
+                 run->internal.suberror,
+                 (unsigned long long)(run->internal.ndata > 0 ? run->internal.data[0] : 0));
         break;
     }
     internal(exit, run->internal.suberror, text);
 }
+
+#define EXIT_MEMORY_FAULT 39u /* KVM_EXIT_MEMORY_FAULT of newer headers */
 
 static void translate_others(const struct kvm_run *run, struct vcpu_exit *exit)
 {
@@ -98,12 +86,13 @@ static void translate_others(const struct kvm_run *run, struct vcpu_exit *exit)
         const char *text;
     } names[] = {
         {KVM_EXIT_EXCEPTION, "KVM passed on an exception"},
-        {KVM_EXIT_IOAPIC_EOI, "KVM passed on an end of interrupt"},
         {KVM_EXIT_HYPERV, "KVM passed on a Hyper-V call"},
         {KVM_EXIT_X86_BUS_LOCK, "KVM passed on a bus lock"},
         {KVM_EXIT_DIRTY_RING_FULL, "KVM's ring of dirty pages is full"},
         {KVM_EXIT_XEN, "KVM passed on a Xen call"},
         {KVM_EXIT_NOTIFY, "the guest kept the processor from taking events"},
+        {EXIT_MEMORY_FAULT,
+         "KVM can't get at the guest's memory (out of huge pages, or of memory?)"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (names[i].reason == run->exit_reason) {
@@ -142,6 +131,10 @@ void kvm_translate_exit(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
     case KVM_EXIT_HYPERCALL:
         translate_hypercall(run, exit);
         break;
+    case KVM_EXIT_IOAPIC_EOI:
+        exit->reason = EXIT_EOI;
+        exit->eoi.vector = run->eoi.vector;
+        break;
     case KVM_EXIT_HLT:
         exit->reason = EXIT_HLT;
         vcpu->activity = X86_HALTED;
@@ -165,13 +158,15 @@ void kvm_translate_exit(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
     case KVM_EXIT_FAIL_ENTRY:
         exit->reason = EXIT_ENTRY_FAILED;
         exit->entry_failed.hardware_reason = run->fail_entry.hardware_entry_failure_reason;
+        kvm_describe_failed_entry(exit->entry_failed.hardware_reason, exit->entry_failed.text,
+                                  sizeof(exit->entry_failed.text));
         break;
     case KVM_EXIT_SYSTEM_EVENT:
         exit->reason = EXIT_SYSTEM_EVENT;
         exit->system_event.type = run->system_event.type;
         break;
     case KVM_EXIT_INTERNAL_ERROR:
-        translate_internal(run, exit);
+        translate_internal(vcpu, exit);
         break;
     case KVM_EXIT_UNKNOWN:
         translate_unknown(run, exit);

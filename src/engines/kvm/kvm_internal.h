@@ -2,9 +2,12 @@
  * What the files of the KVM engine share.
  *
  *   kvm_device.c  opening /dev/kvm, the API version and the extensions it must have
- *   kvm_vm.c      the VM: memory slots, interrupt controllers, routing; the table of functions
+ *   kvm_vm.c      the VM: settings, memory slots, CPUID; the table of functions
+ *   kvm_interrupts.c  interrupt controllers, routes, events
+ *   kvm_clock.c   KVM's clock, the rate of the TSC
  *   kvm_vcpu.c    a vCPU: creation, CPUID, kicks
  *   kvm_run.c     KVM_RUN, injection of interrupts, the kernel's exits put into ours
+ *   kvm_report.c  what KVM could not go on with, in words
  *   kvm_state.c   registers, segments, FPU, events
  *   kvm_msrs.c    the MSRs of struct x86_msrs
  *   kvm_doctor.c  why KVM refuses system registers
@@ -29,15 +32,28 @@
 /* More than any kernel has asked for so far; KVM_GET_SUPPORTED_CPUID says when it is too few. */
 #define KVM_CPUID_ENTRIES 256
 
+/* Routes: those of the kernel's 8259 pair and IOAPIC, and messages. */
+#define KVM_ROUTES_MAX (ENGINE_ROUTES_MAX + 16)
+
+/* Which interrupt controllers live in the kernel. */
+enum irqchip_mode {
+    IRQCHIP_NONE,
+    IRQCHIP_SPLIT,  /* the local APICs */
+    IRQCHIP_KERNEL, /* IOAPIC, 8259 pair and 8254 too */
+    IRQCHIP_BEST    /* as an argument: KERNEL where the kernel has it all, else NONE */
+};
+
 struct engine_vm {
     int device; /* /dev/kvm */
     int fd;
     struct guestmem *memory;
-    size_t run_size; /* of struct kvm_run and what follows it */
-    bool has_irqchip;
-    bool has_pit;
+    size_t run_size;           /* of struct kvm_run and what follows it */
+    enum irqchip_mode irqchip; /* never IRQCHIP_BEST */
+    struct kvm_irq_routing_entry routes[KVM_ROUTES_MAX];
+    uint32_t route_count;
     bool has_xcrs;
-    bool has_msr_exits;
+    bool has_sregs2;
+    bool has_apic_msr_exits; /* those of a local APIC of ours */
     bool has_deadline_timer;
     /* One bit for each MSR of the table in kvm_msrs.c that this KVM has refused. */
     _Atomic uint64_t refused_msrs;
@@ -58,9 +74,14 @@ struct engine_vcpu {
      * changed since.
      */
     bool ready_for_interrupt;
-    uint8_t cr8;                /* as last seen by the guest; without irqchip */
-    enum x86_activity activity; /* the kernel keeps it only with irqchip */
+    uint8_t cr8;                /* as last seen by the guest; without LAPICs in the kernel */
+    enum x86_activity activity; /* the kernel keeps it only with LAPICs */
 };
+
+static inline bool kvm_has_lapics(const struct engine_vm *vm)
+{
+    return vm->irqchip != IRQCHIP_NONE;
+}
 
 /* ioctl that is repeated when a signal interrupts it; returns the result or -errno. */
 int kvm_ioctl(int fd, unsigned long request, void *argument);
@@ -78,6 +99,17 @@ void kvm_vm_destroy(struct engine_vm *vm);
 
 int kvm_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct error *error);
 
+/* The engine's arguments. -EINVAL with the words that are known. */
+int kvm_parse_arguments(const char *arguments, enum irqchip_mode *mode, struct error *error);
+
+/* Makes the interrupt controllers; vm->irqchip says which. Before there are vCPUs. */
+int kvm_create_controllers(struct engine_vm *vm, enum irqchip_mode mode, struct error *error);
+int kvm_irq_line(struct engine_vm *vm, unsigned int gsi, bool level);
+int kvm_msi(struct engine_vm *vm, const struct msi_message *message);
+int kvm_msi_route(struct engine_vm *vm, unsigned int gsi, const struct msi_message *message);
+int kvm_irq_event(struct engine_vm *vm, int event, unsigned int gsi, bool on);
+int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell, bool on);
+
 int kvm_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,
                     struct engine_vcpu **out, struct error *error);
 void kvm_vcpu_destroy(struct engine_vcpu *vcpu);
@@ -91,6 +123,12 @@ int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error 
 /* Puts the exit that run->exit_reason names into *exit. The vCPU's thread. */
 void kvm_translate_exit(struct engine_vcpu *vcpu, struct vcpu_exit *exit);
 
+/* Why KVM could not emulate: the instruction, or that there is none where the guest is. */
+void kvm_describe_emulation(struct engine_vcpu *vcpu, char *text, size_t size);
+
+/* KVM_EXIT_FAIL_ENTRY with the hardware's reason. */
+void kvm_describe_failed_entry(uint64_t reason, char *text, size_t size);
+
 int kvm_vcpu_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
                        struct error *error);
 int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const struct x86_state *state,
@@ -100,8 +138,22 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
 void kvm_explain_refusal(struct engine_vcpu *vcpu, const struct x86_state *state, int code,
                          struct error *error);
 
+/*
+ * Makes MSRs that the kernel does not keep come to the monitor, instead of #GP without a word;
+ * without local APICs in the kernel theirs, too. After kvm_create_controllers.
+ */
+void kvm_enable_msr_exits(struct engine_vm *vm);
+
 int kvm_get_msrs(struct engine_vcpu *vcpu, struct x86_msrs *msrs, struct error *error);
 int kvm_set_msrs(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct error *error);
+
+/* The clock that the guests of KVM know, in nanoseconds; before vCPUs run or while they stand. */
+int kvm_get_clock(struct engine_vm *vm, uint64_t *ns, struct error *error);
+int kvm_set_clock(struct engine_vm *vm, uint64_t ns, struct error *error);
+
+/* The rate of a vCPU's TSC. Other rates than the host's need a processor that scales it. */
+int kvm_get_tsc_khz(struct engine_vcpu *vcpu, uint32_t *khz, struct error *error);
+int kvm_set_tsc_khz(struct engine_vcpu *vcpu, uint32_t khz, struct error *error);
 
 void kvm_probe(struct engine_probe *probe);
 

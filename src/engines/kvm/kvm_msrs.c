@@ -19,6 +19,9 @@ struct msr_place {
 /* The one list of what is got and set; at most 64, one bit each in engine_vm.refused_msrs. */
 static const struct msr_place places[] = {
     PLACE(X86_MSR_IA32_TSC, tsc),
+    PLACE(X86_MSR_IA32_TSC_ADJUST, tsc_adjust),
+    PLACE(X86_MSR_KVM_WALL_CLOCK_NEW, kvm_wall_clock),
+    PLACE(X86_MSR_KVM_SYSTEM_TIME_NEW, kvm_system_time),
     PLACE(X86_MSR_IA32_APIC_BASE, apic_base),
     PLACE(X86_MSR_IA32_SPEC_CTRL, spec_ctrl),
     PLACE(X86_MSR_IA32_SYSENTER_CS, sysenter_cs),
@@ -145,4 +148,39 @@ int kvm_set_msrs(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct e
         }
     }
     return 0;
+}
+
+/* MSR exits */
+
+/* What our local APIC needs, and KVM would keep to itself without having one. */
+static bool filter_apic_msrs(struct engine_vm *vm)
+{
+    uint8_t denied = 0; /* a bitmap of one bit, which is not set */
+    struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_ALLOW};
+    static const uint32_t indices[] = {X86_MSR_IA32_APIC_BASE, X86_MSR_IA32_TSC_DEADLINE};
+    for (size_t i = 0; i < sizeof(indices) / sizeof(indices[0]); i++) {
+        filter.ranges[i] = (struct kvm_msr_filter_range){
+            .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+            .nmsrs = 1,
+            .base = indices[i],
+            .bitmap = &denied,
+        };
+    }
+    return kvm_ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) == 0;
+}
+
+void kvm_enable_msr_exits(struct engine_vm *vm)
+{
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
+                                 .args = {KVM_MSR_EXIT_REASON_UNKNOWN}};
+    bool ours = !kvm_has_lapics(vm) && kvm_extension(vm->device, KVM_CAP_X86_MSR_FILTER) != 0;
+    if (kvm_extension(vm->device, KVM_CAP_X86_USER_SPACE_MSR) == 0) {
+        return;
+    }
+    if (ours) {
+        /* The filter does not apply to x2APIC's: those are "invalid" as long as there is none. */
+        cap.args[0] |= KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_INVAL;
+    }
+    bool enabled = kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
+    vm->has_apic_msr_exits = ours && enabled && filter_apic_msrs(vm);
 }

@@ -299,7 +299,7 @@ static int make_vm(struct probe_run *run, struct error *error)
     if (code == 0) {
         struct engine_vm_options options = {.memory = run->memory,
                                             .vcpu_count = 2 * (KVM_GUEST_MODES + 2),
-                                            .arguments = "irqchip=off"};
+                                            .arguments = "irqchip=none"};
         code = kvm_vm_create(&options, &run->vm, error);
     }
     return code == 0 ? kvm_cpuid_supported(run->vm, &run->cpuid, error) : code;

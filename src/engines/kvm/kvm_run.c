@@ -31,7 +31,7 @@ static void complete_exit(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
 }
 
 /*
- * Without interrupt controllers in the kernel: injects what our LAPIC or PIC has, or asks to be
+ * Without all interrupt controllers in the kernel: injects what our LAPIC or PIC has, or asks to be
  * told when the guest can take it.
  */
 static int prepare_interrupts(struct engine_vcpu *vcpu, struct error *error)
@@ -41,8 +41,10 @@ static int prepare_interrupts(struct engine_vcpu *vcpu, struct error *error)
     if (source == NULL) {
         return 0;
     }
-    vcpu->cr8 = source->get_cr8(source->context);
-    run->cr8 = vcpu->cr8;
+    if (!kvm_has_lapics(vcpu->vm)) {
+        vcpu->cr8 = source->get_cr8(source->context);
+        run->cr8 = vcpu->cr8;
+    }
     bool pending = source->pending(source->context);
     if (pending && vcpu->ready_for_interrupt) {
         int vector = source->acknowledge(source->context);
@@ -64,7 +66,7 @@ static void note_interrupt_state(struct engine_vcpu *vcpu)
 {
     const struct interrupt_source *source = vcpu->interrupts;
     vcpu->ready_for_interrupt = vcpu->run->ready_for_interrupt_injection != 0;
-    if (source != NULL && (uint8_t)vcpu->run->cr8 != vcpu->cr8) {
+    if (source != NULL && !kvm_has_lapics(vcpu->vm) && (uint8_t)vcpu->run->cr8 != vcpu->cr8) {
         vcpu->cr8 = (uint8_t)vcpu->run->cr8;
         source->set_cr8(source->context, vcpu->cr8);
     }

@@ -39,23 +39,50 @@ static void segment_to_kvm(const struct x86_segment *from, struct kvm_segment *t
     };
 }
 
-/* Where each segment register is in struct kvm_sregs. */
+/* Where each segment register is in struct kvm_sregs2, and in struct kvm_sregs as well. */
 static const size_t segment_offsets[X86_SEGMENT_ALL_COUNT] = {
-    [X86_ES] = offsetof(struct kvm_sregs, es),    [X86_CS] = offsetof(struct kvm_sregs, cs),
-    [X86_SS] = offsetof(struct kvm_sregs, ss),    [X86_DS] = offsetof(struct kvm_sregs, ds),
-    [X86_FS] = offsetof(struct kvm_sregs, fs),    [X86_GS] = offsetof(struct kvm_sregs, gs),
-    [X86_LDTR] = offsetof(struct kvm_sregs, ldt), [X86_TR] = offsetof(struct kvm_sregs, tr),
+    [X86_ES] = offsetof(struct kvm_sregs2, es),    [X86_CS] = offsetof(struct kvm_sregs2, cs),
+    [X86_SS] = offsetof(struct kvm_sregs2, ss),    [X86_DS] = offsetof(struct kvm_sregs2, ds),
+    [X86_FS] = offsetof(struct kvm_sregs2, fs),    [X86_GS] = offsetof(struct kvm_sregs2, gs),
+    [X86_LDTR] = offsetof(struct kvm_sregs2, ldt), [X86_TR] = offsetof(struct kvm_sregs2, tr),
 };
 
-static struct kvm_segment *segment_in(struct kvm_sregs *sregs, unsigned int segment)
+static struct kvm_segment *segment_in(struct kvm_sregs2 *sregs, unsigned int segment)
 {
     return (struct kvm_segment *)(void *)((uint8_t *)sregs + segment_offsets[segment]);
 }
 
+/* What both forms have, which is all but PDPTRs here and an interrupt under way there. */
+#define SREGS_COMMON offsetof(struct kvm_sregs2, flags)
+_Static_assert(SREGS_COMMON == offsetof(struct kvm_sregs, interrupt_bitmap), "one layout");
+
+static int read_sregs(struct engine_vcpu *vcpu, struct kvm_sregs2 *sregs)
+{
+    struct kvm_sregs old;
+    if (vcpu->vm->has_sregs2) {
+        return kvm_ioctl(vcpu->fd, KVM_GET_SREGS2, sregs);
+    }
+    int code = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &old);
+    *sregs = (struct kvm_sregs2){.flags = 0};
+    memcpy(sregs, &old, SREGS_COMMON);
+    return code;
+}
+
+static int write_sregs(struct engine_vcpu *vcpu, struct kvm_sregs2 *sregs)
+{
+    struct kvm_sregs old;
+    if (vcpu->vm->has_sregs2) {
+        return kvm_ioctl(vcpu->fd, KVM_SET_SREGS2, sregs);
+    }
+    int code = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &old); /* the interrupt under way stays */
+    memcpy(&old, sregs, SREGS_COMMON);
+    return code < 0 ? code : kvm_ioctl(vcpu->fd, KVM_SET_SREGS, &old);
+}
+
 static int get_system(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
 {
-    struct kvm_sregs sregs;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+    struct kvm_sregs2 sregs;
+    int code = read_sregs(vcpu, &sregs);
     if (code < 0) {
         return error_set_errno(error, code, "KVM does not give the system registers");
     }
@@ -70,14 +97,24 @@ static int get_system(struct engine_vcpu *vcpu, struct x86_state *state, struct 
     state->cr4 = sregs.cr4;
     state->cr8 = sregs.cr8;
     state->efer = sregs.efer;
+    state->pdptrs_known = (sregs.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0;
+    for (unsigned int i = 0; i < 4; i++) {
+        state->pdptr[i] = state->pdptrs_known ? sregs.pdptrs[i] : 0;
+    }
     return 0;
+}
+
+static bool is_pae_paging(const struct x86_state *state)
+{
+    return (state->cr0 & X86_CR0_PG) != 0 && (state->cr4 & X86_CR4_PAE) != 0 &&
+           (state->efer & X86_EFER_LMA) == 0;
 }
 
 static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, struct error *error)
 {
-    /* The APIC base and an interrupt under way are in there too and stay as they are. */
-    struct kvm_sregs sregs;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs);
+    /* The APIC base and, in the old form, an interrupt under way are in there too and stay. */
+    struct kvm_sregs2 sregs;
+    int code = read_sregs(vcpu, &sregs);
     if (code < 0) {
         return error_set_errno(error, code, "KVM does not give the system registers");
     }
@@ -92,7 +129,9 @@ static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, s
     sregs.cr4 = state->cr4;
     sregs.cr8 = state->cr8;
     sregs.efer = state->efer;
-    code = kvm_ioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
+    sregs.flags = state->pdptrs_known && is_pae_paging(state) ? KVM_SREGS2_FLAGS_PDPTRS_VALID : 0;
+    memcpy(sregs.pdptrs, state->pdptr, sizeof(sregs.pdptrs));
+    code = write_sregs(vcpu, &sregs);
     if (code < 0) {
         error_set_errno(error, code,
                         "KVM refuses the system registers (cr0 0x%llx cr4 0x%llx efer 0x%llx)",
@@ -246,12 +285,37 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
     return code < 0 ? error_set_errno(error, code, "KVM refuses the FPU state") : 0;
 }
 
+/* The local APIC */
+
+_Static_assert(sizeof(struct kvm_lapic_state) == X86_LAPIC_SIZE, "KVM's page is ours");
+
+static int get_lapic(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
+{
+    memset(state->lapic, 0, sizeof(state->lapic));
+    if (!kvm_has_lapics(vcpu->vm)) {
+        return 0;
+    }
+    int code = kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, state->lapic);
+    return code < 0 ? error_set_errno(error, code, "KVM does not give the local APIC") : 0;
+}
+
+static int set_lapic(struct engine_vcpu *vcpu, const struct x86_state *state, struct error *error)
+{
+    if (!kvm_has_lapics(vcpu->vm)) {
+        return 0;
+    }
+    struct kvm_lapic_state lapic;
+    memcpy(&lapic, state->lapic, sizeof(lapic));
+    int code = kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
+    return code < 0 ? error_set_errno(error, code, "KVM refuses the local APIC") : 0;
+}
+
 /* Events and activity */
 
 static int get_activity(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
 {
     state->activity = vcpu->activity;
-    if (!vcpu->vm->has_irqchip) {
+    if (!kvm_has_lapics(vcpu->vm)) {
         return 0;
     }
     struct kvm_mp_state mp;
@@ -276,7 +340,7 @@ static int get_activity(struct engine_vcpu *vcpu, struct x86_state *state, struc
 static int set_activity(struct engine_vcpu *vcpu, enum x86_activity activity, struct error *error)
 {
     vcpu->activity = activity;
-    if (!vcpu->vm->has_irqchip) {
+    if (!kvm_has_lapics(vcpu->vm)) {
         return 0; /* vm/vcpu.c does the waiting */
     }
     static const uint32_t states[] = {
@@ -357,6 +421,9 @@ int kvm_vcpu_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86
     if (code == 0 && (groups & X86_STATE_EVENTS) != 0) {
         code = get_events(vcpu, state, error);
     }
+    if (code == 0 && (groups & X86_STATE_LAPIC) != 0) {
+        code = get_lapic(vcpu, state, error);
+    }
     return code;
 }
 
@@ -383,6 +450,9 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
     }
     if (code == 0 && (groups & X86_STATE_EVENTS) != 0) {
         code = set_events(vcpu, state, error);
+    }
+    if (code == 0 && (groups & X86_STATE_LAPIC) != 0) {
+        code = set_lapic(vcpu, state, error);
     }
     return code;
 }

@@ -64,7 +64,7 @@ static int build(struct engine_vcpu *vcpu, const struct engine_vcpu_options *opt
                                options->index);
     }
     int code = set_cpuid(vcpu, options->cpuid, error);
-    return code == 0 && vcpu->vm->has_irqchip ? announce_lapic(vcpu, error) : code;
+    return code == 0 && kvm_has_lapics(vcpu->vm) ? announce_lapic(vcpu, error) : code;
 }
 
 int kvm_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,
@@ -77,7 +77,7 @@ int kvm_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *opti
     vcpu->vm = vm;
     vcpu->index = options->index;
     vcpu->fd = -1;
-    vcpu->interrupts = vm->has_irqchip ? NULL : options->interrupts;
+    vcpu->interrupts = vm->irqchip == IRQCHIP_KERNEL ? NULL : options->interrupts;
     vcpu->owner = pthread_self();
     vcpu->thread = thread_id();
     thread_prepare_kicks();
@@ -121,7 +121,7 @@ void kvm_vcpu_kick(struct engine_vcpu *vcpu)
 
 void kvm_vcpu_interrupt_changed(struct engine_vcpu *vcpu)
 {
-    if (!vcpu->vm->has_irqchip) {
+    if (vcpu->vm->irqchip != IRQCHIP_KERNEL) {
         interrupt_run(vcpu);
     }
 }

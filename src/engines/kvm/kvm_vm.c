@@ -14,24 +14,7 @@
 #define TSS_ADDRESS          0xfffbd000ul
 #define IDENTITY_MAP_ADDRESS UINT64_C(0xfffbc000)
 
-#define IOAPIC_PINS 24u
-#define ISA_IRQS    16u
-
 /* Creation */
-
-static int parse_arguments(const char *arguments, bool *irqchip, struct error *error)
-{
-    *irqchip = true;
-    if (arguments == NULL || arguments[0] == '\0' || strcmp(arguments, "irqchip=on") == 0) {
-        return 0;
-    }
-    if (strcmp(arguments, "irqchip=off") == 0) {
-        *irqchip = false;
-        return 0;
-    }
-    return error_set(error, EINVAL, "the engine kvm knows irqchip=on and irqchip=off, not \"%s\"",
-                     arguments);
-}
 
 static int place_tss(struct engine_vm *vm, struct error *error)
 {
@@ -69,81 +52,9 @@ static int map_slot(struct engine_vm *vm, const struct memory_slot *slot, struct
     return 0;
 }
 
-static void route(struct kvm_irq_routing *table, unsigned int gsi, unsigned int chip,
-                  unsigned int pin)
-{
-    table->entries[table->nr++] = (struct kvm_irq_routing_entry){
-        .gsi = gsi,
-        .type = KVM_IRQ_ROUTING_IRQCHIP,
-        .u.irqchip = {.irqchip = chip, .pin = pin},
-    };
-}
-
-/* The wiring of a PC, which vm/engine.h promises: ISA interrupt 0 is IOAPIC input 2. */
-static int route_interrupts(struct engine_vm *vm, struct error *error)
-{
-    size_t size = sizeof(struct kvm_irq_routing) +
-                  (ISA_IRQS + IOAPIC_PINS) * sizeof(struct kvm_irq_routing_entry);
-    struct kvm_irq_routing *table = calloc(1, size);
-    if (table == NULL) {
-        return error_set(error, ENOMEM, "no memory for the routing of interrupts");
-    }
-    for (unsigned int irq = 0; irq < ISA_IRQS; irq++) {
-        if (irq != 2) { /* the cascade */
-            unsigned int chip = irq < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
-            route(table, irq, chip, irq % 8);
-        }
-    }
-    for (unsigned int gsi = 0; gsi < IOAPIC_PINS; gsi++) {
-        if (gsi != 2) {
-            route(table, gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
-        }
-    }
-    int code = kvm_ioctl(vm->fd, KVM_SET_GSI_ROUTING, table);
-    free(table);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the routing of interrupts") : 0;
-}
-
-static int create_controllers(struct engine_vm *vm, struct error *error)
-{
-    if (kvm_extension(vm->device, KVM_CAP_IRQCHIP) == 0 ||
-        kvm_extension(vm->device, KVM_CAP_IRQ_ROUTING) == 0 ||
-        kvm_extension(vm->device, KVM_CAP_SIGNAL_MSI) == 0) {
-        return 0; /* then ours are used */
-    }
-    int code = kvm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
-    if (code < 0) {
-        return error_set_errno(error, code,
-                               "KVM can't make its interrupt controllers "
-                               "(--engine kvm,irqchip=off does without)");
-    }
-    vm->has_irqchip = true;
-    if (kvm_extension(vm->device, KVM_CAP_PIT2) != 0) {
-        struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-        code = kvm_ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
-        if (code < 0) {
-            return error_set_errno(error, code, "KVM can't make its 8254");
-        }
-        vm->has_pit = true;
-    }
-    vm->has_deadline_timer = kvm_extension(vm->device, KVM_CAP_TSC_DEADLINE_TIMER) != 0;
-    return route_interrupts(vm, error);
-}
-
-/* MSRs that KVM does not know come to the monitor, instead of #GP without a word. */
-static void enable_msr_exits(struct engine_vm *vm)
-{
-    if (kvm_extension(vm->device, KVM_CAP_X86_USER_SPACE_MSR) == 0) {
-        return;
-    }
-    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
-                                 .args = {KVM_MSR_EXIT_REASON_UNKNOWN}};
-    vm->has_msr_exits = kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
-}
-
 /* Everything that can fail; kvm_vm_destroy takes back what was done, wherever it stopped. */
-static int build(struct engine_vm *vm, const struct engine_vm_options *options, bool irqchip,
-                 struct error *error)
+static int build(struct engine_vm *vm, const struct engine_vm_options *options,
+                 enum irqchip_mode irqchip, struct error *error)
 {
     vm->device = kvm_open_device(KVM_DEVICE_PATH, error);
     if (vm->device < 0) {
@@ -155,15 +66,21 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options, 
         return error_set_errno(error, vm->fd, "KVM can't make a VM");
     }
     int size = kvm_ioctl(vm->device, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    if (size < 0) {
+        return error_set_errno(error, size, "KVM does not say how large its shared area is");
+    }
     if (size < (int)sizeof(struct kvm_run)) {
         return error_set(error, EPROTO, "KVM's shared area of %d bytes is too small", size);
     }
     vm->run_size = (size_t)size;
     vm->has_xcrs = kvm_extension(vm->device, KVM_CAP_XCRS) != 0;
-    enable_msr_exits(vm);
+    vm->has_sregs2 = kvm_extension(vm->device, KVM_CAP_SREGS2) != 0;
     int code = place_tss(vm, error);
-    if (code == 0 && irqchip) {
-        code = create_controllers(vm, error);
+    if (code == 0) {
+        code = kvm_create_controllers(vm, irqchip, error);
+    }
+    if (code == 0) {
+        kvm_enable_msr_exits(vm);
     }
     for (unsigned int i = 0; i < guestmem_slot_count(options->memory) && code == 0; i++) {
         code = map_slot(vm, guestmem_slot(options->memory, i), error);
@@ -171,11 +88,17 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options, 
     return code;
 }
 
+/* EINVAL means "bad options" to the program; from the kernel it is a failure like any other. */
+static int failure_of_host(int code)
+{
+    return code == -EINVAL ? -EIO : code;
+}
+
 int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **out,
                   struct error *error)
 {
-    bool irqchip;
-    int code = parse_arguments(options->arguments, &irqchip, error);
+    enum irqchip_mode irqchip;
+    int code = kvm_parse_arguments(options->arguments, &irqchip, error);
     if (code != 0) {
         return code;
     }
@@ -189,7 +112,7 @@ int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **ou
     code = build(vm, options, irqchip, error);
     if (code != 0) {
         kvm_vm_destroy(vm);
-        return code;
+        return failure_of_host(code);
     }
     *out = vm;
     return 0;
@@ -208,13 +131,26 @@ void kvm_vm_destroy(struct engine_vm *vm)
 
 static unsigned int kvm_features(const struct engine_vm *vm)
 {
-    return ENGINE_HAS_CLOCK | (vm->has_irqchip ? ENGINE_HAS_INTERRUPT_CONTROLLERS : 0) |
-           (vm->has_pit ? ENGINE_HAS_PIT : 0);
+    static const unsigned int controllers[] = {
+        [IRQCHIP_NONE] = 0,
+        [IRQCHIP_SPLIT] = ENGINE_HAS_LOCAL_APICS,
+        [IRQCHIP_KERNEL] =
+            ENGINE_HAS_LOCAL_APICS | ENGINE_HAS_INTERRUPT_CONTROLLERS | ENGINE_HAS_PIT,
+    };
+    bool lacks_msrs = !kvm_has_lapics(vm) && !vm->has_apic_msr_exits;
+    return ENGINE_HAS_CLOCK | controllers[vm->irqchip] | (lacks_msrs ? ENGINE_LACKS_APIC_MSRS : 0);
 }
 
 /* CPUID */
 
 #define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
+
+/* Paravirtual features that go through the kernel's local APICs (cpuid.rst of the kernel). */
+#define LEAF_KVM_FEATURES 0x40000001u
+#define FEATURES_OF_LAPICS                                                                         \
+    (1u << 4 /* asynchronous page faults */ | 1u << 6 /* end of interrupt */ |                     \
+     1u << 7 /* waking a halted vCPU */ | 1u << 9 /* TLB flushes */ | 1u << 11 /* IPIs */ |        \
+     1u << 13 /* yielding */ | 1u << 14 /* asynchronous page faults by interrupt */)
 
 static bool is_empty(const struct kvm_cpuid_entry2 *entry)
 {
@@ -238,6 +174,9 @@ static void take_entry(const struct engine_vm *vm, const struct kvm_cpuid_entry2
         /* KVM leaves it to us to show it: it depends on the LAPIC being in the kernel. */
         to->registers.ecx |= CPUID_1_ECX_TSC_DEADLINE;
     }
+    if (to->leaf == LEAF_KVM_FEATURES && !kvm_has_lapics(vm)) {
+        to->registers.eax &= ~FEATURES_OF_LAPICS;
+    }
 }
 
 int kvm_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct error *error)
@@ -254,27 +193,11 @@ int kvm_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct 
         take_entry(vm, &supported->entries[i], table);
     }
     free(supported);
-    return code < 0 ? error_set_errno(error, code, "KVM does not say which CPUID it supports") : 0;
-}
-
-/* Interrupts */
-
-static int kvm_irq_line(struct engine_vm *vm, unsigned int gsi, bool level)
-{
-    struct kvm_irq_level line = {.irq = gsi, .level = level};
-    return kvm_ioctl(vm->fd, KVM_IRQ_LINE, &line);
-}
-
-static int kvm_msi(struct engine_vm *vm, const struct msi_message *message)
-{
-    struct kvm_msi msi = {
-        .address_lo = (uint32_t)message->address,
-        .address_hi = (uint32_t)(message->address >> 32),
-        .data = message->data,
-    };
-    /* A positive answer means delivered, 0 that the guest masks it: neither is a failure. */
-    int code = kvm_ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
-    return code < 0 ? code : 0;
+    if (code < 0) {
+        error_set_errno(error, code, "KVM does not say which CPUID it supports");
+        return failure_of_host(code);
+    }
+    return 0;
 }
 
 const struct engine_ops kvm_engine = {
@@ -296,4 +219,7 @@ const struct engine_ops kvm_engine = {
     .tsc_offset = kvm_vcpu_tsc_offset,
     .irq_line = kvm_irq_line,
     .msi = kvm_msi,
+    .msi_route = kvm_msi_route,
+    .irq_event = kvm_irq_event,
+    .doorbell = kvm_doorbell,
 };

@@ -88,8 +88,8 @@ static int reserve(struct code_memory *memory, struct error *error)
         return error_set_errno(error, errno, "reserving address space for generated code");
     }
     memory->reserved = reserved;
-    if (memory->beside != 0 && mprotect(memory->reserved + memory->size, memory->beside,
-                                        PROT_READ | PROT_WRITE) != 0) {
+    if (memory->beside != 0 &&
+        mprotect(memory->reserved + memory->size, memory->beside, PROT_READ | PROT_WRITE) != 0) {
         return error_set_errno(error, errno, "mapping the data beside generated code");
     }
     return 0;

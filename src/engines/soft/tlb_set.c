@@ -165,8 +165,8 @@ void soft_tlb_note_code(struct soft_cpu *cpu, uint64_t linear, bool global)
     struct soft_tlb_sets *sets = cpu->tlb_sets;
     bool upper = linear >> 63 != 0;
     uint64_t bit;
-    uint64_t *word = code_page_word(
-        upper ? &sets->upper_code_pages : &sets->current->code_pages, linear, &bit);
+    uint64_t *word =
+        code_page_word(upper ? &sets->upper_code_pages : &sets->current->code_pages, linear, &bit);
     *word |= bit;
     sets->upper_code_not_global |= upper && !global;
     sets->lower_code_global |= !upper && global;

@@ -33,7 +33,8 @@ struct soft_tlb_set {
     bool live; /* else its tables are empty, or not there */
     uint16_t pcid;
     uint64_t entered; /* when it became current last, counted in such events */
-    /* In the lower half, since the tables were flushed last: flushes of other pages change no code. */
+    /* In the lower half, since the tables were flushed last: flushes of other pages change no code.
+     */
     struct soft_code_pages code_pages;
     /* While another set is current: code_generation[0], or 0 when it is to have a new number. */
     uint64_t code_generation;

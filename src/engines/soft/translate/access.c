@@ -89,9 +89,8 @@ static struct emit_memory stack_memory(struct generate *generate, const struct c
 {
     unsigned int delta = access->spares_r10 ? T1 : T0;
     check_stack(generate, check, delta);
-    return (struct emit_memory){.base = X86_RSP,
-                                .index = (uint8_t)delta,
-                                .displacement = check->address.displacement};
+    return (struct emit_memory){
+        .base = X86_RSP, .index = (uint8_t)delta, .displacement = check->address.displacement};
 }
 
 /* Is RSP the same behind the instruction, if that is a store that is looked at once more? */
@@ -105,10 +104,8 @@ static bool rsp_stays(const struct generate *generate, enum unit_access which,
 static struct emit_memory single_memory(struct generate *generate, enum unit_access which,
                                         const struct address *address, const struct access *access)
 {
-    struct check check = {.address = *address,
-                          .size = access->size,
-                          .write = access->write,
-                          .alone = access->alone};
+    struct check check = {
+        .address = *address, .size = access->size, .write = access->write, .alone = access->alone};
     generate_clobber_flags_before(generate);
     if (check_is_by_stack(address) && !access->in_r10 && rsp_stays(generate, which, access)) {
         return stack_memory(generate, &check, access);
@@ -187,10 +184,8 @@ struct emit_memory generate_stack(struct generate *generate, unsigned int base,
 static void host_address(struct generate *generate, struct address address,
                          const struct access *access)
 {
-    struct check check = {.address = address,
-                          .size = access->size,
-                          .write = access->write,
-                          .alone = access->alone};
+    struct check check = {
+        .address = address, .size = access->size, .write = access->write, .alone = access->alone};
     check_to_host(generate, &check);
 }
 

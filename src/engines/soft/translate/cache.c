@@ -96,7 +96,8 @@ const uint8_t *translate_cache_origin(const struct translate_cache *cache)
 
 uint32_t translate_cache_place(const struct translate_cache *cache, const void *address)
 {
-    return address == NULL ? 0 : (uint32_t)((const uint8_t *)address - translate_cache_origin(cache));
+    return address == NULL ? 0
+                           : (uint32_t)((const uint8_t *)address - translate_cache_origin(cache));
 }
 
 /* --- room --- */

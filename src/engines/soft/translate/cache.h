@@ -48,13 +48,13 @@ struct translate_site {
     uint32_t resume; /* where to go on behind the instruction; none: nowhere, leave */
     /* An access: where to go on with the host's address in T0, or the stack's page noted. */
     uint32_t with_address;
-    uint32_t instruction;  /* callouts: a struct soft_instruction; else none */
+    uint32_t instruction; /* callouts: a struct soft_instruction; else none */
     uint32_t block;       /* struct translate_block */
 
     struct translate_recipe recipe; /* of the flags before the instruction */
     uint16_t offset;                /* of the instruction within the page */
-    uint16_t limit;     /* its access must begin below it, in its page; a store's: 1: in this page */
-    int16_t from;       /* a group: its lowest address, relative to that of the leader's own access */
+    uint16_t limit; /* its access must begin below it, in its page; a store's: 1: in this page */
+    int16_t from;   /* a group: its lowest address, relative to that of the leader's own access */
     int16_t stack_undo; /* to be added to RSP before the instruction can be run again */
     uint8_t length;     /* of the instruction */
     uint8_t uncounted;  /* instructions before it that are not yet in cpu->instructions */

@@ -18,8 +18,7 @@ static void add_segment_base(struct generate *generate, unsigned int segment)
     }
 }
 
-void check_address_into(struct generate *generate, unsigned int reg,
-                              const struct address *address)
+void check_address_into(struct generate *generate, unsigned int reg, const struct address *address)
 {
     struct emitter *emitter = &generate->emitter;
     if (address->found) {
@@ -103,8 +102,8 @@ void check_stack(struct generate *generate, const struct check *check, unsigned 
     struct emitter *emitter = &generate->emitter;
     unsigned int kind = ((generate->unit->mode & SOFT_MODE_USER) != 0 ? TRANSLATE_STACK_USER : 0u) |
                         (check->write ? TRANSLATE_STACK_WRITE : 0u);
-    size_t page = offsetof(struct soft_cpu, translate.stack) +
-                  kind * sizeof(struct translate_stack_page);
+    size_t page =
+        offsetof(struct soft_cpu, translate.stack) + kind * sizeof(struct translate_stack_page);
     size_t limit = offsetof(struct translate_stack_page, limit) +
                    sizeof(uint64_t) * translate_stack_size(check->size);
     generate_count_access(generate);

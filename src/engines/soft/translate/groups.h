@@ -23,9 +23,9 @@ enum unit_access { UNIT_OPERAND, UNIT_STACK, UNIT_ACCESSES };
 
 /* What the group analysis says of one access. */
 struct unit_grouping {
-    int8_t group; /* its slot, or NO_GROUP */
-    bool leads;   /* it is the first of its group: it makes the check */
-    uint8_t low;  /* its address's lowest bits, up to something that all of the group share */
+    int8_t group;      /* its slot, or NO_GROUP */
+    bool leads;        /* it is the first of its group: it makes the check */
+    uint8_t low;       /* its address's lowest bits, up to something that all of the group share */
     uint16_t distance; /* of its address from the group's lowest */
 };
 

@@ -1,8 +1,8 @@
 /*
  * The page that accesses by RSP met last.
  *
- * Purpose: half of a program's accesses go to its stack, and mostly to one page of it. So translated
- *          code compares their addresses with that page before it looks into the TLB at all. Glue
+ * Purpose: half of a program's accesses go to its stack, and mostly to one page of it. So
+ * translated code compares their addresses with that page before it looks into the TLB at all. Glue
  *          code does that when the page is another, and notes it (glue.c).
  *
  * A page stays noted as long as a TLB entry would stay: whatever flushes TLBs clears it. One that

@@ -44,8 +44,8 @@ struct translate_state {
     uint32_t vectors_live;         /* the guest's YMM registers and MXCSR are in the host's */
     uint32_t vectors_reload;       /* they were, when C code was called */
     struct translate_stack_page stack[TRANSLATE_STACK_KINDS];
-    uint8_t *group[TRANSLATE_GROUPS];       /* see groups.h */
-    uint64_t saved[2];                      /* registers of glue code */
+    uint8_t *group[TRANSLATE_GROUPS]; /* see groups.h */
+    uint64_t saved[2];                /* registers of glue code */
     enum translate_tier tier;
     uint64_t tier_since, tier_instructions; /* the time, and the vCPU's count, when it began */
     struct translate_jump jumps[1u << TRANSLATE_JUMP_BITS];

@@ -80,9 +80,9 @@ struct translate_glue {
     const uint8_t *enter;                      /* see translate_enter */
     const uint8_t *leave_native, *leave_saved; /* T1: the link, or site + 1 */
     const uint8_t *leave_after;                /* C code has run; nothing is in registers */
-    const uint8_t *access;       /* T1: site; T0: linear address, a group's lowest */
+    const uint8_t *access;                     /* T1: site; T0: linear address, a group's lowest */
     const uint8_t *stack[TRANSLATE_STACK_KINDS]; /* the same for one by RSP */
-    const uint8_t *callout;      /* T1: site */
+    const uint8_t *callout;                      /* T1: site */
     const uint8_t *single;       /* T1: site: the instruction by itself, in tier 2 */
     const uint8_t *raced;        /* T1: site; T0: the host address stored to */
     const uint8_t *load_vectors; /* T1: where to go on */
