@@ -16,6 +16,8 @@ static struct vm *run_refused(uint64_t extra_rflags)
     struct vm *vm = make_scripted(1);
     script.steps[0][0] = exit_step(EXIT_ENTRY_FAILED);
     script.steps[0][0].exit.entry_failed.hardware_reason = 0x80000021;
+    snprintf(script.steps[0][0].exit.entry_failed.text,
+             sizeof(script.steps[0][0].exit.entry_failed.text), "refused (0x80000021)");
     script.steps[0][0].rflags = X86_FLAGS_ONE | extra_rflags;
     x86_state_reset(&vm->vcpus[0].initial);
     start(vm);
@@ -58,14 +60,20 @@ static void test_nothing_broken(void)
     vm_destroy(vm);
 }
 
+/* Registers help where the guest's doing ended the run; rules are for entries alone. */
 static void test_other_failures(void)
 {
     struct vm *vm = make_scripted(1);
     script.steps[0][0] = exit_step(EXIT_INTERNAL);
     start(vm);
     CHECK_EQUAL(vm_wait(vm), VM_ENGINE_FAILED);
-    CHECK(!crash_report_is_due(vm, VM_ENGINE_FAILED));
+    CHECK(crash_report_is_due(vm, VM_ENGINE_FAILED));
     CHECK(crash_report_is_due(vm, VM_TRIPLE_FAULT));
+    CHECK(!crash_report_is_due(vm, VM_POWERED_OFF));
+    char *text = report_of(vm);
+    CHECK(strstr(text, "vCPU 0 could not go on") != NULL);
+    CHECK(strstr(text, "rule") == NULL);
+    free(text);
     vm_destroy(vm);
 }
 
@@ -125,7 +133,7 @@ static struct vm *make_impossible_vm(void)
     CHECK_EQUAL(guestmem_create(&(struct guestmem_options){false}, &memory, &error), 0);
     CHECK_EQUAL(guestmem_add(memory, gpa(0), 1 << 20, 0, &error), 0);
     struct vm_options options = {.engine = &kvm_engine,
-                                 .engine_arguments = "irqchip=off",
+                                 .engine_arguments = "irqchip=none",
                                  .memory = memory,
                                  .vcpu_count = 1,
                                  .tsc_hz = 1000000000};

@@ -289,7 +289,7 @@ static void test_refusal_is_explained(void)
         {X86_CR0_PE, 0, 0, X86_SEGMENT_L, "cs-l-needs-ia32e (CS access rights"},
     };
     struct bench bench;
-    if (open_bench(&bench, "irqchip=off", NULL)) {
+    if (open_bench(&bench, "irqchip=none", NULL)) {
         struct x86_state start = bench.state;
         for (unsigned int i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
             bench.state = start;
