@@ -285,12 +285,14 @@ static bool have_room(struct exit_trace_lane *lane)
 void exit_trace_record(struct exit_trace_lane *lane, const struct vcpu_exit *exit, uint64_t left,
                        uint64_t served)
 {
+    uint64_t begin = left > lane->end ? left : lane->end; /* clocks may differ a little */
+    uint64_t end = served > begin ? served : begin;
     if (have_room(lane)) {
         struct trace_record record;
         struct trace_chunk_header *header = &lane->current->header;
         trace_record_describe(exit, &record);
-        record.since = left - lane->end;
-        record.duration = served - left;
+        record.since = begin - lane->end;
+        record.duration = end - begin;
         header->length +=
             (uint32_t)trace_record_encode(&record, lane->current->payload + header->length);
         header->records++;
@@ -299,7 +301,7 @@ void exit_trace_record(struct exit_trace_lane *lane, const struct vcpu_exit *exi
         lane->lost++;
         lane->lost_before++;
     }
-    lane->end = served;
+    lane->end = end;
 }
 
 void exit_trace_close_lane(struct exit_trace_lane *lane, uint64_t engine_ns)

@@ -271,19 +271,37 @@ static void wait_for_sipi(struct vcpu *vcpu)
 
 /* The run loop */
 
+/*
+ * Nanoseconds between two readings of clock_tsc(). Exits are timed by that: where the host's clock
+ * is no time-stamp counter, a look at it is a system call and a slow device.
+ */
+static uint64_t nanoseconds(const struct vcpu *vcpu, uint64_t from, uint64_t to)
+{
+    if (to < from) {
+        return 0; /* the thread has moved to a CPU whose counter is behind */
+    }
+    return (uint64_t)((unsigned __int128)(to - from) * vcpu->vm->ns_of_ticks >> 32);
+}
+
+static void trace_exit(struct vcpu *vcpu, uint64_t ns)
+{
+    uint64_t now = clock_now_ns();
+    exit_trace_record(vcpu->trace, &vcpu->exit, now - ns, now);
+}
+
 /* Runs the engine once and serves what it came back with; 0 or -errno. */
 static int run_once(struct vcpu *vcpu)
 {
     const struct engine_ops *engine = engine_of(vcpu);
-    /* Where the last exit's service ended this run begins: one look at the clock less. */
-    uint64_t entered = vcpu->served_ns != 0 ? vcpu->served_ns : clock_now_ns();
-    vcpu->served_ns = 0;
+    /* Where the last exit's service ended this run begins: one look at the counter less. */
+    uint64_t entered = vcpu->served != 0 ? vcpu->served : clock_tsc();
+    vcpu->served = 0;
     int code = engine->run(vcpu->engine_vcpu, &vcpu->exit, &vcpu->error);
-    uint64_t left = clock_now_ns();
+    uint64_t left = clock_tsc();
     if (atomic_load_explicit(&vcpu->counters_wanted, memory_order_relaxed)) {
         note_counters(vcpu); /* before the run is counted, which is what is waited for */
     }
-    exit_stats_count_run(vcpu->stats, left - entered);
+    exit_stats_count_run(vcpu->stats, nanoseconds(vcpu, entered, left));
     if (engine->instructions != NULL) {
         atomic_store_explicit(&vcpu->instructions, engine->instructions(vcpu->engine_vcpu),
                               memory_order_relaxed);
@@ -303,10 +321,11 @@ static int run_once(struct vcpu *vcpu)
     } else {
         account = vcpu_serve_exit(vcpu);
     }
-    vcpu->served_ns = clock_now_ns();
-    exit_stats_count(vcpu->stats, reason, account.key, account.name, vcpu->served_ns - left);
+    vcpu->served = clock_tsc();
+    uint64_t ns = nanoseconds(vcpu, left, vcpu->served);
+    exit_stats_count(vcpu->stats, reason, account.key, account.name, ns);
     if (__builtin_expect(vcpu->trace != NULL, 0)) {
-        exit_trace_record(vcpu->trace, &vcpu->exit, left, vcpu->served_ns);
+        trace_exit(vcpu, ns);
     }
     return code;
 }
@@ -316,7 +335,7 @@ static void run_until_stopped(struct vcpu *vcpu)
     int code = 0;
     while (code == 0) {
         if (atomic_load(&vcpu->requests) != 0) {
-            vcpu->served_ns = 0;
+            vcpu->served = 0;
             code = serve_requests(vcpu);
         } else if (vcpu->waiting_for_sipi) {
             wait_for_sipi(vcpu);

@@ -72,6 +72,7 @@ int vm_create(const struct vm_options *options, struct vm **out, struct error *e
         return error_set(error, ENOMEM, "no memory for the VM");
     }
     vm->engine = options->engine;
+    vm->ns_of_ticks = (UINT64_C(1000000000) << 32) / (options->tsc_hz + (options->tsc_hz == 0));
     vm->vcpu_count = options->vcpu_count;
     vm->trace = options->trace;
     vm->outcome_vcpu = VM_VCPUS_MAX;

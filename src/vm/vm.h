@@ -43,7 +43,7 @@ struct vm_options {
     /* Host CPUs: vCPU i's thread runs on affinity[i % affinity_count] alone; 0: anywhere. */
     const unsigned int *affinity;
     unsigned int affinity_count;
-    uint64_t tsc_hz;
+    uint64_t tsc_hz;          /* of the host's time-stamp counter, not 0 */
     struct exit_trace *trace; /* of as many vCPUs; stays the caller's. NULL: none */
 };
 
@@ -81,7 +81,7 @@ struct vcpu {
     atomic_uint nmis; /* how many, with VCPU_REQUEST_NMI */
     atomic_uint sipi_vector;
     bool waiting_for_sipi; /* its thread only */
-    uint64_t served_ns;    /* likewise: when the last exit had been served; 0: long ago */
+    uint64_t served; /* likewise: clock_tsc() when the last exit had been served; 0: long ago */
     /* What CPUID shows on it; filled in before vm_start, else vm->cpuid is taken as it is. */
     struct cpuid_table cpuid;
     struct x86_state initial; /* the state it starts with: after RESET, unless changed */
@@ -116,6 +116,7 @@ struct vm {
     struct vm_timers *timers; /* its timer_host is what devices get */
     struct timer halt_watch;
     struct vm_platform platform;
+    uint64_t ns_of_ticks; /* nanoseconds of 2^32 ticks of the host's time-stamp counter */
     unsigned int vcpu_count;
     struct vcpu vcpus[VM_VCPUS_MAX];
     unsigned int engine_features; /* ENGINE_… */
