@@ -176,6 +176,9 @@ static void serve(struct machine_cpu *cpu, struct vcpu_exit *exit)
     switch (exit->reason) {
     case EXIT_KICKED:
         cpu->kicked++;
+        if (machine->kicked != NULL) {
+            machine->kicked(machine->context, cpu);
+        }
         return;
     case EXIT_PIO:
         if (exit->pio.port == MACHINE_EXIT_PORT && exit->pio.is_write) {

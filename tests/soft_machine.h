@@ -76,6 +76,8 @@ struct soft_machine {
     /* Serves accesses to ports but 0xf4, and to MMIO. The vCPU's thread. NULL: all ones. */
     void (*serve)(void *context, struct vcpu_exit *exit);
     void *context;
+    /* After an exit for a kick. The vCPU's thread. NULL: nothing. */
+    void (*kicked)(void *context, struct machine_cpu *cpu);
     bool kick_after_each; /* a kick follows every exit that was served */
     unsigned int cpu_count;
     struct machine_cpu cpus[MACHINE_CPUS_MAX];

@@ -644,8 +644,100 @@ static void test_all_code_dropped(void)
     soft_guest_close(&world.guest);
 }
 
+/* --- code in large pages --- */
+
+#define LARGE_WINDOW UINT64_C(0x200000) /* behind the window: a page of 2 MByte in spaces 0 and 1  \
+                                         */
+#define LARGE_PIECE UINT64_C(0x180000)  /* where in it code runs */
+
+static void map_large(struct world *world, uint64_t frame, uint64_t flags)
+{
+    for (unsigned int space = 0; space < 2; space++) {
+        soft_guest_write(&world->guest, tables_of(space) + 3 * PAGE + 8,
+                         frame | ENTRY | LARGE | flags, 8);
+    }
+}
+
+/* How the spaces are gone through, between running code of a large page and its remapping. */
+enum large_story { STAYS, COMES_BACK, FLUSHED_FROM_ANOTHER, GOES, LARGE_STORIES };
+
+/* "INVLPG—Invalidate TLB Entries": of a large page any address will do. */
+static void check_large_code(enum large_story story, unsigned int level, unsigned int half,
+                             uint64_t global)
+{
+    struct world world;
+    uint64_t base = windows[half] + LARGE_WINDOW, piece = base + LARGE_PIECE;
+    bool comes_again = story == FLUSHED_FROM_ANOTHER || (story == GOES && global == 0);
+    if (!world_open(&world, X86_CR4_PCIDE | X86_CR4_PGE)) {
+        return;
+    }
+    soft_guest_write(&world.guest, LARGE_WINDOW + LARGE_PIECE, UINT64_C(0xc300000001b8), 8);
+    soft_guest_write(&world.guest, LARGE_PIECE, UINT64_C(0xc300000002b8), 8);
+    map_large(&world, LARGE_WINDOW, global);
+    go(&world, 1, false);
+    go(&world, 0, false);
+    CHECK_EQUAL(look(&world, level, piece, BY_FETCH), 1);
+    CHECK_EQUAL(look(&world, level, piece, BY_FETCH), 1);
+    if (story != STAYS) {
+        go(&world, 1, true);
+    }
+    if (story == COMES_BACK) {
+        go(&world, 0, true);
+    }
+    map_large(&world, 0, global);
+    if (story == FLUSHED_FROM_ANOTHER) {
+        invpcid(&world, 0, pcid_of(0), base + 5 * PAGE);
+    } else {
+        command(&world, guest_pcid_invlpg, base + 5 * PAGE, 0);
+    }
+    if (comes_again) {
+        go(&world, 0, story == FLUSHED_FROM_ANOTHER);
+    }
+    CHECK_EQUAL(look(&world, level, piece, BY_FETCH), 2);
+    soft_guest_close(&world.guest);
+}
+
+static void test_large_code(void)
+{
+    for (unsigned int i = 0; i < LARGE_STORIES * LEVELS * HALVES; i++) {
+        enum large_story story = (enum large_story)(i / LEVELS / HALVES);
+        check_large_code(story, i % LEVELS, i / LEVELS % HALVES, 0);
+        if (story != FLUSHED_FROM_ANOTHER) { /* INVPCID of an address spares global pages */
+            check_large_code(story, i % LEVELS, i / LEVELS % HALVES, GLOBAL);
+        }
+    }
+}
+
+/*
+ * A call by way of the stack whose displacement is in the next page, which changes; RSP is so near
+ * to its page's end that the two accesses can't share a check.
+ */
+static void test_call_across(void)
+{
+    struct world world;
+    if (!world_open(&world, 0)) {
+        return;
+    }
+    struct soft_guest *guest = &world.guest;
+    uint64_t targets = 0x398000, rsp = cpu_of(&world)->gpr[X86_RSP] - 8;
+    soft_guest_write(guest, FRAMES + 0xffd, 0x2454ff, 3); /* call *8(%rsp), or *16(%rsp) */
+    for (unsigned int i = 0; i < 2; i++) {
+        soft_guest_write(guest, FRAMES + (20 + i) * PAGE, 0xc308 + 8 * i, 2);
+        soft_guest_write(guest, targets + i * PAGE, UINT64_C(0xc300000001b8) + (i << 8), 8);
+        soft_guest_write(guest, rsp + 8 * (i + 1), targets + i * PAGE, 8);
+    }
+    for (unsigned int i = 0; i < 6; i++) {
+        map(&world, 0, 1, 20 + i % 2, 0);
+        command(&world, guest_pcid_invlpg, windows[LOWER] + PAGE, 0);
+        CHECK_EQUAL(command(&world, guest_pcid_run, windows[LOWER] + 0xffd, 0), 1 + i % 2);
+    }
+    soft_guest_close(guest);
+}
+
 int main(void)
 {
+    test_large_code();
+    test_call_across();
     test_switches();
     test_many();
     test_least_recently_used();

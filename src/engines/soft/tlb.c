@@ -136,16 +136,6 @@ static void flush_large(struct soft_tlb *table, uint64_t linear, uint64_t size, 
     }
 }
 
-bool soft_tlb_table_may_hold_large(struct soft_tlb *table, uint64_t linear)
-{
-    for (uint64_t sizes = table->large_sizes; sizes != 0; sizes &= sizes - 1) {
-        if (filter_may_have(&table->large, large_page(linear, sizes & (~sizes + 1)))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void soft_tlb_table_flush_page(struct soft_tlb *table, uint64_t linear, bool only_global)
 {
     if (only_global && (table->global_halves >> (linear >> 63) & 1) == 0) {
@@ -281,7 +271,7 @@ static void fill(struct soft_cpu *cpu, enum soft_regime regime, uint64_t linear,
     }
     note_detail(table, index, linear, result);
     if (access == SOFT_FETCH) {
-        soft_tlb_note_code(cpu, linear, result->global);
+        soft_tlb_note_code(cpu, linear, result->page_size, result->global);
         entry->fetch_tag = page;
         return;
     }

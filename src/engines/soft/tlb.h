@@ -81,9 +81,6 @@ void soft_tlb_table_flush(struct soft_tlb *table, bool keep_global);
 /* Drops the page that linear lies in, all pieces of a large one. only_global: if it is global. */
 void soft_tlb_table_flush_page(struct soft_tlb *table, uint64_t linear, bool only_global);
 
-/* Could there be a piece of a large page that linear lies in? */
-bool soft_tlb_table_may_hold_large(struct soft_tlb *table, uint64_t linear);
-
 /* Takes the write tags of the page at that host address. Any thread. */
 void soft_tlb_table_take_write_tags(struct soft_tlb *table, const uint8_t *page_host);
 

@@ -30,6 +30,13 @@ static bool map_tables(struct soft_tlb_set *set)
     return true;
 }
 
+static void clear_code_pages(struct soft_code_pages *pages)
+{
+    if (pages->used) {
+        memset(pages, 0, sizeof(*pages));
+    }
+}
+
 static void flush_set(struct soft_tlb_set *set, bool keep_global)
 {
     for (unsigned int i = 0; i < SOFT_REGIME_COUNT; i++) {
@@ -37,7 +44,7 @@ static void flush_set(struct soft_tlb_set *set, bool keep_global)
             soft_tlb_table_flush(atomic_load(&set->table[i]), keep_global);
         }
     }
-    memset(&set->code_pages, 0, sizeof(set->code_pages));
+    clear_code_pages(&set->code_pages);
     set->code_generation = 0;
 }
 
@@ -146,28 +153,39 @@ void soft_tlb_destroy(struct soft_cpu *cpu)
 
 /* --- what jumps remember of code --- */
 
-static uint64_t *code_page_word(struct soft_code_pages *pages, uint64_t linear, uint64_t *bit)
+/* Which word has a page's bit. A page's number says its size, too. */
+static unsigned int code_page_word(uint64_t linear, uint64_t page_size, uint64_t *bit)
 {
-    uint64_t hash = (linear >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SOFT_CODE_PAGES_BITS);
+    uint64_t number = (linear & ~(page_size - 1)) | page_size >> 1;
+    uint64_t hash = number * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SOFT_CODE_PAGES_BITS);
     *bit = UINT64_C(1) << hash % 64;
-    return &pages->words[hash / 64];
+    return (unsigned int)(hash / 64);
 }
 
-static bool is_code_page(struct soft_code_pages *pages, uint64_t linear)
+/* May code have been fetched from a page, of whatever size, that linear lies in? */
+static bool has_code(const struct soft_code_pages *pages, uint64_t linear)
 {
-    uint64_t bit;
-    const uint64_t *word = code_page_word(pages, linear, &bit);
-    return (*word & bit) != 0;
+    static const uint64_t sizes[] = {SOFT_PAGE_SIZE, UINT64_C(2) << 20, UINT64_C(4) << 20,
+                                     UINT64_C(1) << 30};
+    for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint64_t bit;
+        unsigned int word = code_page_word(linear, sizes[i], &bit);
+        if ((pages->words[word] & bit) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
-void soft_tlb_note_code(struct soft_cpu *cpu, uint64_t linear, bool global)
+void soft_tlb_note_code(struct soft_cpu *cpu, uint64_t linear, uint64_t page_size, bool global)
 {
     struct soft_tlb_sets *sets = cpu->tlb_sets;
     bool upper = linear >> 63 != 0;
     uint64_t bit;
-    uint64_t *word =
-        code_page_word(upper ? &sets->upper_code_pages : &sets->current->code_pages, linear, &bit);
-    *word |= bit;
+    unsigned int word = code_page_word(linear, page_size, &bit);
+    struct soft_code_pages *pages = upper ? &sets->upper_code_pages : &sets->current->code_pages;
+    pages->words[word] |= bit;
+    pages->used = true;
     sets->upper_code_not_global |= upper && !global;
     sets->lower_code_global |= !upper && global;
 }
@@ -192,25 +210,14 @@ static void forget_upper_not_global(struct soft_cpu *cpu)
     }
 }
 
-static bool set_may_hold_large(const struct soft_tlb_set *set, uint64_t linear)
-{
-    for (unsigned int i = 0; i < SOFT_REGIME_COUNT; i++) {
-        if (has_table(i) && soft_tlb_table_may_hold_large(atomic_load(&set->table[i]), linear)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* May code have been fetched, in the current address space, from what a flush of linear drops? */
+/* May what jumps remember, in the current address space, be from what a flush of linear drops? */
 static bool may_be_code(const struct soft_cpu *cpu, uint64_t linear)
 {
-    struct soft_tlb_sets *sets = cpu->tlb_sets;
-    bool upper = linear >> 63 != 0;
-    return is_code_page(upper ? &sets->upper_code_pages : &sets->current->code_pages, linear) ||
-           (!upper && sets->lower_code_global) ||
-           soft_tlb_table_may_hold_large(cpu->tlbs[SOFT_REGIME_KERNEL], linear) ||
-           set_may_hold_large(sets->current, linear);
+    const struct soft_tlb_sets *sets = cpu->tlb_sets;
+    if (linear >> 63 != 0) {
+        return has_code(&sets->upper_code_pages, linear);
+    }
+    return sets->lower_code_global || has_code(&sets->current->code_pages, linear);
 }
 
 /* --- switches and flushes --- */
@@ -260,7 +267,7 @@ void soft_tlb_flush_all(struct soft_cpu *cpu)
     sets->current->pcid = current_pcid(cpu); /* which may have changed by other ways than CR3 */
     sets->upper_code_not_global = false;
     sets->lower_code_global = false;
-    memset(&sets->upper_code_pages, 0, sizeof(sets->upper_code_pages));
+    clear_code_pages(&sets->upper_code_pages);
     soft_block_cache_forget_addresses(cpu);
 }
 
@@ -312,7 +319,7 @@ void soft_tlb_flush_page_of(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear
     if (set == cpu->tlb_sets->current) {
         soft_tlb_flush_page(cpu, linear);
     } else if (set != NULL) {
-        if (is_code_page(&set->code_pages, linear) || set_may_hold_large(set, linear)) {
+        if (has_code(&set->code_pages, linear)) {
             set->code_generation = 0;
         }
         flush_set_page(set, linear, false);

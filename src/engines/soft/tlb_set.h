@@ -21,9 +21,10 @@
 
 #define SOFT_TLB_SETS 8
 
-/* Pages that code was fetched from, by a hash: some others may seem to be among them. */
+/* Pages, of any size, that code was fetched from, by a hash: others may seem to be among them. */
 #define SOFT_CODE_PAGES_BITS 15
 struct soft_code_pages {
+    bool used; /* some bit is set */
     uint64_t words[1u << (SOFT_CODE_PAGES_BITS - 6)];
 };
 
@@ -61,8 +62,8 @@ struct soft_tlb_sets {
     struct soft_tlb_statistics statistics;
 };
 
-/* Code was fetched from that page. */
-void soft_tlb_note_code(struct soft_cpu *cpu, uint64_t linear, bool global);
+/* Code was fetched there, from a page of that size. */
+void soft_tlb_note_code(struct soft_cpu *cpu, uint64_t linear, uint64_t page_size, bool global);
 
 /* Jumps into the lower half that other sets remember lead nowhere: their code may be gone. */
 void soft_tlb_forget_code_of_others(struct soft_cpu *cpu);

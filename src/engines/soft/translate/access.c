@@ -1,5 +1,5 @@
 /*
- * Guest memory from translated code: the check of one access, or for a group (recent.h).
+ * Guest memory from translated code: the check of one access, or for a group (check.h).
  */
 #include "engines/soft/translate/check.h"
 

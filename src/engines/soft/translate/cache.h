@@ -53,8 +53,9 @@ struct translate_site {
 
     struct translate_recipe recipe; /* of the flags before the instruction */
     uint16_t offset;                /* of the instruction within the page */
-    uint16_t limit; /* its access must begin below it, in its page; a store's: 1: in this page */
-    int16_t from;   /* a group: its lowest address, relative to that of the leader's own access */
+    uint16_t
+        limit; /* its access must begin below it, in its page; of a store: 4097: somewhere in it */
+    int16_t from; /* a group: its lowest address, relative to that of the leader's own access */
     int16_t stack_undo; /* to be added to RSP before the instruction can be run again */
     uint8_t length;     /* of the instruction */
     uint8_t uncounted;  /* instructions before it that are not yet in cpu->instructions */

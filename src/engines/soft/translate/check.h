@@ -23,7 +23,10 @@ struct check {
 /* By RSP alone. */
 bool check_is_by_stack(const struct address *address);
 
-/* These change EFLAGS, T0 and T1; check_stack only `result` and T0. */
+/*
+ * These change EFLAGS, T0 and T1; check_stack only `result` and T0: T1 may go on to hold the
+ * guest's R11, but nothing else.
+ */
 
 /* T0 = the host's address. */
 void check_to_host(struct generate *generate, const struct check *check);

@@ -232,9 +232,7 @@ static bool can_link(const struct soft_cpu *cpu, const struct translate_link *li
     return !link->forward || cpu->rip > home;
 }
 
-/* The block that has been made of what stands at cpu->rip. Raises what its second page does. */
-static struct translate_block *find_translated(struct soft_cpu *cpu, uint64_t physical,
-                                               uint16_t mode)
+struct translate_block *translate_find_made(struct soft_cpu *cpu, uint64_t physical, uint16_t mode)
 {
     struct translate_block *block =
         translate_cache_find(cpu->translate.translator->cache, physical, mode);
@@ -268,7 +266,7 @@ struct translate_block *translate_find_block(struct soft_cpu *cpu, uint16_t mode
     if (at.host == NULL) {
         return NULL;
     }
-    struct translate_block *block = find_translated(cpu, at.physical, mode);
+    struct translate_block *block = translate_find_made(cpu, at.physical, mode);
     if (block == NULL && make && is_hot(translator, at.physical)) {
         block = make_here(cpu, at, mode);
     }

@@ -47,23 +47,39 @@ bool generate_may_show_flags(const struct unit *unit, unsigned int from)
 }
 
 /*
+ * Does it look once more behind its store (generate_after_store), when its registers have changed?
+ * Said of more instructions than do.
+ */
+static bool looks_behind_store(const struct generate *generate, const struct unit_instruction *at)
+{
+    bool loads = translate_has_operand_access(at) && !translate_writes_operand(at);
+    return generate->translator->smp && !translate_is_quiet(at) && !loads;
+}
+
+/*
  * True if the flags of the instruction at `from`, which nobody wants from `here` on, can be told by
  * the recipe until they are overwritten: what it looks at stays in its registers up to the last
- * instruction that might show them. (Each does all that may fault before its first change.)
+ * place that might show them. That is an instruction's checks, before its first change, or behind a
+ * store.
  */
-static bool recipe_lasts(const struct unit *unit, unsigned int from, unsigned int here,
+static bool recipe_lasts(const struct generate *generate, unsigned int from, unsigned int here,
                          uint32_t needs)
 {
+    const struct unit *unit = generate->unit;
     bool holds = true;
     for (unsigned int i = from + 1; i < unit->count; i++) {
         const struct unit_instruction *at = &unit->instruction[i];
-        if (i >= here && !holds && !translate_is_quiet(at)) {
+        bool counts = i >= here;
+        if (counts && !holds && !translate_is_quiet(at)) {
             return false;
         }
-        if (i >= here && generate_overwrites_flags(at)) {
+        if (counts && generate_overwrites_flags(at)) {
             return true;
         }
         holds &= (at->facts.writes & needs) == 0;
+        if (counts && !holds && looks_behind_store(generate, at)) {
+            return false;
+        }
     }
     return false;
 }
@@ -84,7 +100,7 @@ static bool find_recipe(struct generate *generate)
     generate->recipe = translate_recipe_of(&generate->unit->instruction[from], &needs);
     if (generate->recipe.kind != RECIPE_NONE &&
         (generate->operand_kept || !looks_at_memory(&generate->recipe)) &&
-        recipe_lasts(generate->unit, from, generate->index, needs)) {
+        recipe_lasts(generate, from, generate->index, needs)) {
         return true;
     }
     generate->recipe.kind = RECIPE_NONE;
@@ -116,7 +132,8 @@ bool generate_should_keep_operand(const struct generate *generate)
     for (unsigned int i = generate->index + 1; i < unit->count; i++) {
         const struct unit_instruction *at = &unit->instruction[i];
         if (makes_check(at)) {
-            return translate_flags_before(at) == 0 && recipe_lasts(unit, generate->index, i, needs);
+            return translate_flags_before(at) == 0 &&
+                   recipe_lasts(generate, generate->index, i, needs);
         }
         if (generate_overwrites_flags(at)) {
             return false;

@@ -36,7 +36,7 @@ select_function select_plain;
 
 /* Is its memory operand, if relative to RIP, none of those at the very ends of what RIP reaches? */
 bool select_is_in_reach(const struct x86_instruction *in);
-/* Can generate_linear make its memory operand's address? */
+/* Can check_linear_address make its memory operand's address? */
 bool select_address_is_simple(const struct unit *unit, const struct x86_instruction *in);
 
 /* select_branch.c */

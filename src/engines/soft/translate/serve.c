@@ -213,9 +213,11 @@ static const uint8_t *plain_code(struct soft_cpu *cpu)
 {
     uint16_t mode = translate_mode_of(cpu) | TRANSLATE_PLAIN;
     struct soft_translation at = soft_block_fetch(cpu);
-    struct translate_block *block =
-        translate_cache_find(cpu->translate.translator->cache, at.physical, mode);
-    if (block == NULL && at.host != NULL) {
+    if (at.host == NULL) {
+        return NULL;
+    }
+    struct translate_block *block = translate_find_made(cpu, at.physical, mode);
+    if (block == NULL) {
         block = translate_make_block(cpu, at.physical, at.host, mode);
     }
     return block == NULL ? NULL : block->entry_saved;

@@ -43,7 +43,7 @@ static inline unsigned int translate_stack_size(unsigned int bytes)
 /* What struct translate_stack_page has as `limit` of a size when a page is noted. */
 static inline unsigned int translate_stack_limit(unsigned int size)
 {
-    return 4096 + 1 - (8u << 3 * size);
+    return 4096 + 1 - (8u << 3 * size); /* of a page */
 }
 
 /* Nothing to do where the vCPU has no translator. */

@@ -151,6 +151,8 @@ uint16_t translate_enter_mode(struct soft_cpu *cpu);
 /* Makes a block of what stands at physical; NULL if there is no instruction. */
 struct translate_block *translate_make_block(struct soft_cpu *cpu, uint64_t physical,
                                              const uint8_t *host, uint16_t mode);
+/* The block that was made of what stands at cpu->rip, or NULL. Raises what its second page does. */
+struct translate_block *translate_find_made(struct soft_cpu *cpu, uint64_t physical, uint16_t mode);
 /*
  * The block at cpu->rip; NULL if that is to be interpreted. Raises what the fetch raises. make: one
  * may be made.
