@@ -29,6 +29,7 @@ GUEST(pcid, "1: out %eax, $0x80\n"
             "mov %rax, 0x300018\n"
             "jmp 1b\n"
             "guest_pcid_load: mov (%rdi), %rax\nret\n"
+            "guest_pcid_pop: mov %rsp, %rdx\nmov %rdi, %rsp\npop %rax\nmov %rdx, %rsp\nret\n"
             "guest_pcid_store: mov %rsi, (%rdi)\nret\n"
             "guest_pcid_run: jmp *%rdi\n"
             "guest_pcid_cr3: mov %rdi, %cr3\nret\n"
@@ -44,9 +45,9 @@ GUEST(pcid, "1: out %eax, $0x80\n"
             "2: call *0x300030\nsyscall\n"
             "guest_pcid_back: ret\n");
 
-extern const uint8_t guest_pcid_load[], guest_pcid_store[], guest_pcid_run[], guest_pcid_cr3[],
-    guest_pcid_cr4[], guest_pcid_invlpg[], guest_pcid_invpcid[], guest_pcid_ac[], guest_pcid_user[],
-    guest_pcid_back[];
+extern const uint8_t guest_pcid_load[], guest_pcid_pop[], guest_pcid_store[], guest_pcid_run[],
+    guest_pcid_cr3[], guest_pcid_cr4[], guest_pcid_invlpg[], guest_pcid_invpcid[], guest_pcid_ac[],
+    guest_pcid_user[], guest_pcid_back[];
 
 /*
  * Address spaces: each maps the first 4 MByte to themselves, and pages of its own into a window of
@@ -195,12 +196,15 @@ static bool world_open(struct world *world, uint64_t cr4)
 }
 
 /* What the page is: to loads (even) or to fetches (odd). */
-enum { BY_LOAD, BY_FETCH, WAYS };
+enum { BY_LOAD, BY_FETCH, BY_POP, WAYS };
 
 static uint64_t look(struct world *world, unsigned int level, uint64_t page, unsigned int way)
 {
-    return way == BY_LOAD ? command_as(world, level, guest_pcid_load, page + 0x800, 0)
-                          : command_as(world, level, guest_pcid_run, page, 0);
+    if (way == BY_FETCH) {
+        return command_as(world, level, guest_pcid_run, page, 0);
+    }
+    const uint8_t *routine = way == BY_LOAD ? guest_pcid_load : guest_pcid_pop;
+    return command_as(world, level, routine, page + 0x800, 0);
 }
 
 /* --- switches --- */
@@ -646,9 +650,10 @@ static void test_all_code_dropped(void)
 
 /* --- code in large pages --- */
 
-#define LARGE_WINDOW UINT64_C(0x200000) /* behind the window: a page of 2 MByte in spaces 0 and 1  \
-                                         */
-#define LARGE_PIECE UINT64_C(0x180000)  /* where in it code runs */
+#define LARGE_WINDOW                                                                               \
+    UINT64_C(0x200000)                 /* behind the window: a page of 2 MByte in spaces 0 and 1   \
+                                        */
+#define LARGE_PIECE UINT64_C(0x180000) /* where in it code runs */
 
 static void map_large(struct world *world, uint64_t frame, uint64_t flags)
 {

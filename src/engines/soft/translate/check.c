@@ -100,8 +100,8 @@ static void resume_here(struct generate *generate, struct stub *stub)
 void check_stack(struct generate *generate, const struct check *check, unsigned int result)
 {
     struct emitter *emitter = &generate->emitter;
-    unsigned int kind = ((generate->unit->mode & SOFT_MODE_USER) != 0 ? TRANSLATE_STACK_USER : 0u) |
-                        (check->write ? TRANSLATE_STACK_WRITE : 0u);
+    bool user = (generate->unit->mode & SOFT_MODE_USER) != 0;
+    unsigned int kind = translate_stack_kind(user, check->write);
     size_t page =
         offsetof(struct soft_cpu, translate.stack) + kind * sizeof(struct translate_stack_page);
     size_t limit = offsetof(struct translate_stack_page, limit) +

@@ -200,8 +200,7 @@ static void resume_access(struct soft_cpu *cpu, const struct translate_site *sit
 {
     cpu->instructions -= site->uncounted;
     if (site->by_stack) {
-        unsigned int kind = ((cpu->mode & SOFT_MODE_USER) != 0 ? TRANSLATE_STACK_USER : 0u) |
-                            (site->write ? TRANSLATE_STACK_WRITE : 0u);
+        unsigned int kind = translate_stack_kind((cpu->mode & SOFT_MODE_USER) != 0, site->write);
         translate_stack_clear(cpu); /* the distance may be another page's */
         cpu->translate.stack[kind].delta = (uint64_t)(uintptr_t)host - linear;
     }

@@ -18,6 +18,7 @@
 #ifndef TRAPEZE_ENGINES_SOFT_TRANSLATE_STACK_PAGE_H
 #define TRAPEZE_ENGINES_SOFT_TRANSLATE_STACK_PAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct soft_cpu;
@@ -34,6 +35,11 @@ struct translate_stack_page {
     /* Offsets in the page that are below it may be accessed, by size; 0: nothing is noted. */
     uint64_t limit[TRANSLATE_STACK_SIZES];
 };
+
+static inline unsigned int translate_stack_kind(bool user, bool write)
+{
+    return (user ? TRANSLATE_STACK_USER : 0u) | (write ? TRANSLATE_STACK_WRITE : 0u);
+}
 
 static inline unsigned int translate_stack_size(unsigned int bytes)
 {
