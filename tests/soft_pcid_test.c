@@ -30,6 +30,18 @@ GUEST(pcid, "1: out %eax, $0x80\n"
             "jmp 1b\n"
             "guest_pcid_load: mov (%rdi), %rax\nret\n"
             "guest_pcid_pop: mov %rsp, %rdx\nmov %rdi, %rsp\npop %rax\nmov %rdx, %rsp\nret\n"
+            /*
+             * RSP stays in one page while that's entry, at *0x300030, becomes RSI; in between the
+             * page is met twice by loads, and twice by stores, each by code of its own.
+             */
+            "guest_pcid_remap: mov 0x300030, %r8\nmov %rsp, %rdx\nmov %rdi, %rsp\n"
+            "mov (%rsp), %rcx\njmp 1f\n1: mov (%rsp), %rcx\njmp 1f\n"
+            "1: mov %rcx, -8(%rsp)\njmp 1f\n1: mov %rcx, -8(%rsp)\njmp 1f\n"
+            "1: mov %rsi, (%r8)\ntest %r9d, %r9d\njz 2f\n"
+            "invlpg (%rdi)\njmp 3f\n"
+            "2: mov %cr3, %rcx\nmov %rcx, %cr3\n"
+            "3: xor $1, %r9d\nmov (%rsp), %rax\njmp 1f\n1: movq $77, -8(%rsp)\n"
+            "mov %rdx, %rsp\nret\n"
             "guest_pcid_store: mov %rsi, (%rdi)\nret\n"
             "guest_pcid_run: jmp *%rdi\n"
             "guest_pcid_cr3: mov %rdi, %cr3\nret\n"
@@ -45,9 +57,9 @@ GUEST(pcid, "1: out %eax, $0x80\n"
             "2: call *0x300030\nsyscall\n"
             "guest_pcid_back: ret\n");
 
-extern const uint8_t guest_pcid_load[], guest_pcid_pop[], guest_pcid_store[], guest_pcid_run[],
-    guest_pcid_cr3[], guest_pcid_cr4[], guest_pcid_invlpg[], guest_pcid_invpcid[], guest_pcid_ac[],
-    guest_pcid_user[], guest_pcid_back[];
+extern const uint8_t guest_pcid_load[], guest_pcid_pop[], guest_pcid_remap[], guest_pcid_store[],
+    guest_pcid_run[], guest_pcid_cr3[], guest_pcid_cr4[], guest_pcid_invlpg[], guest_pcid_invpcid[],
+    guest_pcid_ac[], guest_pcid_user[], guest_pcid_back[];
 
 /*
  * Address spaces: each maps the first 4 MByte to themselves, and pages of its own into a window of
@@ -739,8 +751,29 @@ static void test_call_across(void)
     soft_guest_close(guest);
 }
 
+/* What is on the stack is looked for where its page is now: loads and stores. */
+static void test_stack_remapped(void)
+{
+    struct world world;
+    if (!world_open(&world, 0)) {
+        return;
+    }
+    for (unsigned int i = 0; i < 8; i++) {
+        unsigned int before = 2 + 2 * i, after = before + 1;
+        map(&world, 0, 1, before, 0);
+        command(&world, guest_pcid_invlpg, windows[LOWER] + PAGE, 0);
+        soft_guest_write(&world.guest, MAILBOX + 0x30, tables_of(0) + 4 * PAGE + 8, 8);
+        uint64_t entry = (FRAMES + after * PAGE) | ENTRY;
+        CHECK_EQUAL(command(&world, guest_pcid_remap, windows[LOWER] + PAGE + 0x800, entry), after);
+        CHECK_EQUAL(soft_guest_read(&world.guest, FRAMES + before * PAGE + 0x7f8, 8), before);
+        CHECK_EQUAL(soft_guest_read(&world.guest, FRAMES + after * PAGE + 0x7f8, 8), 77);
+    }
+    soft_guest_close(&world.guest);
+}
+
 int main(void)
 {
+    test_stack_remapped();
     test_large_code();
     test_call_across();
     test_switches();
