@@ -7,11 +7,13 @@ status is 125, where time is up 124, and stderr says what happened.
 """
 
 import argparse
+import ctypes
 import ctypes.util
 import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -36,12 +38,18 @@ PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/s
 GROUP = "root:x:0:\nuser:x:1000:\nkvm:x:104:user\nnogroup:x:65534:\n"
 
 RESULTS_BYTES = 512 << 20  # of the disk for results; a sparse file
+PR_SET_PDEATHSIG = 1       # of <sys/prctl.h>
+LIBC = ctypes.CDLL(None)
 
 
 class LabError(Exception):
     """The machine could not be made or did not do its work; the text says why and what can be done."""
 
     status = LAB_FAILED
+
+
+class HostLacks(LabError):
+    """This host lacks what the machine is made of, and another try would find the same."""
 
 
 class TimeIsUp(LabError):
@@ -86,7 +94,8 @@ def script(name, *arguments):
     """What one of the project's scripts prints as its last line."""
     done = subprocess.run([ROOT / "scripts" / name, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise LabError(f"scripts/{name} failed: {done.stderr.strip()}")
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise HostLacks(f"scripts/{name} failed: {said[-1]}")
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -95,7 +104,7 @@ def module_directory():
     for modules in sorted(GUEST.glob("linux-image-*/lib/modules/*/kernel"), reverse=True):
         if (modules / MODULES["kvm"]).is_dir():
             return modules
-    raise LabError(f"{GUEST} has no kernel's modules: remove its vmlinuz and run scripts/get-kernel")
+    raise HostLacks(f"{GUEST} has no kernel's modules: remove its vmlinuz and run scripts/get-kernel")
 
 
 def is_program(path):
@@ -184,11 +193,39 @@ def results(work, out):
     return status
 
 
-def check_host(trapeze):
+def check_host():
+    """Downloads what is to be downloaded; raises HostLacks where there can be no machine."""
     if not shutil.which(QEMU):
-        raise LabError(f"{QEMU} is not there; on Debian: apt-get install qemu-system-x86")
-    if not Path(trapeze).is_file():
-        raise LabError(f"there is no {trapeze}; build it with make")
+        raise HostLacks(f"{QEMU} is not there; on Debian: apt-get install qemu-system-x86")
+    script("get-kernel")
+    script("get-package", "busybox-static")
+    script("make-initramfs")
+    module_directory()
+
+
+def end_at_signals():
+    """Has the signals that end a program end this one by an exception: the machine and its files go, too."""
+    def end(number, _):
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    numbers = [number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+               if signal.getsignal(number) != signal.SIG_IGN]
+    for number in numbers:
+        signal.signal(number, end)
+
+
+def start(command, stdout, stderr):
+    """Starts a program that does not outlive this one, however this one ends."""
+    parent = os.getpid()
+
+    def die_with_parent():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(LAB_FAILED)
+
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, preexec_fn=die_with_parent)
 
 
 def wait(machine, work, timeout, stdout, silence):
@@ -211,23 +248,24 @@ def run(command, cpus=1, memory=2048, files=None, out=None, timeout=300, stdout=
     """Runs a command in the machine; returns its exit status. stdout is as for subprocess, a file where there is a limit to
     the seconds of its silence. Raises LabError where there is no status."""
     trapeze = trapeze or ROOT / "build" / "release" / "trapeze"
-    check_host(trapeze)
+    if not Path(trapeze).is_file():
+        raise LabError(f"there is no {trapeze}; build it with make")
+    check_host()
     with tempfile.TemporaryDirectory(prefix="trapeze-lab-") as directory:
         work = Path(directory)
-        script("get-kernel")
         with open(work / "archive", "wb") as file:
             pack(Archive(file), files, command, trapeze)
         with open(work / "results", "wb") as file:
             file.truncate(RESULTS_BYTES)
-        with subprocess.Popen(qemu_command(work, cpus, memory), stdin=subprocess.DEVNULL, stdout=stdout,
-                              stderr=subprocess.PIPE) as machine:
+        # A file: whatever is said on stderr, nothing waits for a reader.
+        with open(work / "errors", "wb") as errors, start(qemu_command(work, cpus, memory), stdout, errors) as machine:
             try:
                 wait(machine, work, timeout, stdout, silence)
-                errors = machine.stderr.read().decode(errors="replace").strip()
             finally:
                 machine.kill()
         if machine.returncode != 0:
-            raise LabError(f"{QEMU} ended with {machine.returncode}: {errors}")
+            said = (work / "errors").read_text(errors="replace")[-2000:].strip()
+            raise LabError(f"{QEMU} ended with {machine.returncode}: {said}")
         return results(work, out)
 
 
@@ -246,6 +284,7 @@ def main():
         parser.error(f"{options.files} is no directory")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
+    end_at_signals()
     try:
         return run(options.command, options.cpus, options.memory, options.files, options.out, options.timeout,
                    trapeze=options.trapeze)

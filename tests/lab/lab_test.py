@@ -28,6 +28,7 @@ TEST_PROGRAMS = ("crash_report", "kvm", "kvm_interrupts", "kvm_state", "kvm_vm")
 CPUS = 1            # of the laboratory machine: with more, spinning guests wait for each other
 KILLED = 137        # what a case ends with that hung
 LAB_PATIENCE = 420  # seconds for one start of the machine
+ALL_PATIENCE = 780  # for all starts, what is done before them included; scripts/run-tests gives more
 SILENCE = 80        # seconds without a result; cases that hang by themselves are ended sooner, within the machine
 STARTS = 3
 
@@ -181,8 +182,7 @@ def verify_shell(check, name, result):
     check.contains(result.output, "answer 42", name)
 
 
-def linux_cases(files):
-    make_initramfs(files / "guest.cpio")
+def linux_cases():
     for cpus in (1, 2, 4):
         yield report_case(cpus)
     yield report_case(1, "--cpu", "x86-64-v2", suffix="-v2")
@@ -245,29 +245,37 @@ def read_results(path):
     return results
 
 
-def run_machine(trapeze, cases, files):
-    """Starts the machine for some cases. Returns the results that there are, and the LabError if it did not end well."""
+def run_machine(trapeze, cases, files, patience):
+    """Starts the machine for some cases, for some seconds. Returns the results that there are, and the LabError if it did not end well."""
     write_script(files / "cases", cases)
     with tempfile.NamedTemporaryFile() as stream:
         try:
-            kvm_lab.run(["sh", "cases"], cpus=CPUS, files=files, timeout=max(LAB_PATIENCE, PATIENCE), stdout=stream,
-                        silence=SILENCE, trapeze=trapeze)
+            kvm_lab.run(["sh", "cases"], cpus=CPUS, files=files, timeout=patience, stdout=stream, silence=SILENCE,
+                        trapeze=trapeze)
             return read_results(stream.name), None
         except kvm_lab.LabError as error:
             return read_results(stream.name), error
 
 
-def run_cases(check, trapeze, cases, files, verbose):
+def print_skipped(results):
+    """Why the unit tests skipped what they skipped: each reason once."""
+    reasons = [reason for result in results for reason in re.findall(r"^skipped: .*$", result.output, re.M)]
+    for reason in dict.fromkeys(reasons):
+        print(reason)
+
+
+def run_cases(check, trapeze, cases, files, verbose, deadline):
     """QEMU's SVM hangs now and then, and the whole machine with it: the rest is then run in another one."""
     results, began = {}, time.monotonic()
     for _ in range(STARTS):
         rest = [case for case in cases if case.name not in results]
-        some, error = run_machine(trapeze, rest, files)
+        some, error = run_machine(trapeze, rest, files, min(max(LAB_PATIENCE, PATIENCE), deadline - time.monotonic()))
         results.update(some)
-        if error is None or len(results) == len(cases):
+        if error is None or len(results) == len(cases) or time.monotonic() >= deadline:
             break
         print(f"the laboratory machine failed in {rest[len(some)].name}: {error}")
     print(f"{len(cases)} cases in {time.monotonic() - began:.0f} s")
+    print_skipped(result for name, result in results.items() if name.startswith("unit-"))
     for case in cases:
         result = results.get(case.name, Result(KILLED, "", "(it was not run)"))
         if verbose:
@@ -278,11 +286,19 @@ def run_cases(check, trapeze, cases, files, verbose):
 def main():
     trapeze = Path(sys.argv[1]).resolve()
     wanted = tuple(sys.argv[2:])
-    check = Checks()
+    check, deadline = Checks(), time.monotonic() + ALL_PATIENCE
+    kvm_lab.end_at_signals()
     with tempfile.TemporaryDirectory() as directory:
         files = Path(directory)
-        cases = [*unit_test_cases(trapeze.parent / "tests", files), *guest_cases(files), *user_cases(files), *linux_cases(files)]
-        run_cases(check, trapeze, [case for case in cases if not wanted or case.name.startswith(wanted)], files, wanted)
+        cases = [*unit_test_cases(trapeze.parent / "tests", files), *guest_cases(files), *user_cases(files), *linux_cases()]
+        cases = [case for case in cases if not wanted or case.name.startswith(wanted)]
+        try:
+            kvm_lab.check_host()
+            make_initramfs(files / "guest.cpio")
+            run_cases(check, trapeze, cases, files, wanted, deadline)
+        except kvm_lab.HostLacks as error:
+            check.skip(f"the laboratory: {error}")
+            check.skipped = len(cases)
     check.finish()
 
 
