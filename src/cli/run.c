@@ -255,7 +255,7 @@ static int check_files(const struct run_options *options, struct error *error)
         kernel_file_close(&file);
     }
     if (code == 0 && options->dump_state != NULL) {
-        code = dump_state_prepare(options->dump_state, error);
+        code = dump_state_prepare(options->dump_state, options->trace_exits, error);
     }
     return code;
 }

@@ -6,12 +6,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/event_count.h"
+#include "base/host_file.h"
 #include "base/log.h"
 #include "base/threads.h"
 #include "vm/trace_format.h"
@@ -314,26 +314,10 @@ void exit_trace_close_lane(struct exit_trace_lane *lane, uint64_t engine_ns)
 
 /* ---- creation and end ---- */
 
-/* True for a file with something in it that is no trace: a kernel, most likely, or a report. */
-static bool is_precious(const char *path)
-{
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0) {
-        return false; /* it is not there, or what follows says why it cannot be used */
-    }
-    char magic[sizeof(TRACE_MAGIC) - 1];
-    struct stat status;
-    bool is_file = fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size != 0;
-    bool is_trace = is_file && read(file, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
-                    memcmp(magic, TRACE_MAGIC, sizeof(magic)) == 0;
-    close(file);
-    return is_file && !is_trace;
-}
-
 /* A FIFO that nobody reads is an error instead of a wait. */
 static int open_file(const char *path, int *file, struct error *error)
 {
-    if (is_precious(path)) {
+    if (host_file_is_foreign(path, TRACE_MAGIC)) {
         return error_set(error, EEXIST,
                          "%s is there and is no trace: remove it, or name another for the trace",
                          path);
