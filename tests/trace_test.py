@@ -4,6 +4,7 @@
 usage: tests/trace_test.py TRAPEZE
 """
 
+import os
 import re
 import signal
 import struct
@@ -175,6 +176,32 @@ def test_signals(check, trapeze, directory, engine):
     check.that(re.search(r"pio write +0x80 +\d+", result.output), f"{engine}: SIGKILL: what is there is told", result)
 
 
+def test_stalled_reader(check, trapeze, directory):
+    """Whoever opens a FIFO and does not read it holds up neither the end of time nor a signal."""
+    fifo = directory / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    result = run_traced(trapeze, "soft", FOR_EVER, fifo, "--timeout", "0.3")
+    check.equal(result.status, TIMEOUT, "a reader that stalls: time over", result)
+    check.equal(result.errors.count("tracing ends here"), 1, "a reader that stalls is told once", result)
+    with subprocess.Popen([trapeze, "run", "--engine", "soft", "--flat", guest(directory, FOR_EVER), "--console", "none",
+                           "--trace", fifo], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=take_signals) as process:
+        wait_for(lambda: (Path("/proc") / str(process.pid) / "task").exists() and "trace" in names_of_threads(process.pid))
+        process.send_signal(signal.SIGTERM)
+        try:
+            errors = process.communicate(timeout=PATIENCE)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            errors = process.communicate()[1] + "\n(the test stopped it: hung)"
+    check.equal(process.returncode, QUIT, "a reader that stalls: SIGTERM", errors)
+    os.close(reader)
+
+
+def names_of_threads(process):
+    return [name.read_text(encoding="utf-8").strip() for name in Path(f"/proc/{process}/task").glob("*/comm")]
+
+
 def test_files(check, trapeze, directory):
     trace = directory / "file.trace"
     traced = [trapeze, "run", "--engine", "soft", "--flat", guest(directory, MIXED), "--console", "none", "--trace"]
@@ -237,6 +264,7 @@ def main():
             test_endings(check, trapeze, directory, engine)
             test_signals(check, trapeze, directory, engine)
         test_null(check, trapeze, directory)
+        test_stalled_reader(check, trapeze, directory)
         test_files(check, trapeze, directory)
         test_bad_usage(check, trapeze, directory)
     check.finish()
