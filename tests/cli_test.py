@@ -205,6 +205,7 @@ def test_bad_files(check, trapeze, guests):
             ("a port that is taken", ["--flat", loop, "--debug-exit", "0x3f8"]),
             ("a directory that is not there", ["--flat", loop, "--console", "file:/nonexistent/log"]),
             ("a state in a directory that is not there", ["--flat", loop, "--dump-state", "/nonexistent/state"]),
+            ("a host CPU that is not there", ["--flat", loop, "--cpu-affinity", "1023"]),
             ("a CPU model without an end", ["--flat", loop, "--cpu", "/dev/zero"]),
             ("a CPU model that is a FIFO", ["--flat", loop, "--cpu", guests.fifo()]),
             ("a FIFO that nobody reads", ["--flat", loop, "--console", f"file:{guests.fifo()}"]),

@@ -220,6 +220,12 @@ def test_files(check, trapeze, directory):
     result = run([trapeze, "report", trace, "-o", trace])
     check.equal(result.status, USAGE, "the page is not written over the trace", result)
     check.equal(trace.read_bytes(), before, "which stays as it is")
+    result = run([trapeze, "report", trace, "-o", kernel])
+    check.equal(result.status, USAGE, "nor over what is no page", result)
+    check.equal(kernel.read_bytes(), b"something that took years", "which stays, too")
+    for again in ("a new page", "the page once more"):
+        result = run([trapeze, "report", trace, "-o", directory / "page"])
+        check.equal(result.status, OK, again, result)
     result = run([trapeze, "report", trace])
     check.that(result.status == OK and trace.with_name("file.trace.html").exists(), "the page's own name", result)
     page = run([trapeze, "report", trace, "-o", "-"])
@@ -239,7 +245,7 @@ def test_bad_usage(check, trapeze, directory):
     for arguments, words in (([], "no trace: give the FILE"), (["a", "b"], "one trace a report"),
                              (["a", "--text", "--list"], "exclude each other"), (["a", "--txet"], "did you mean --text?"),
                              (["a", "-o"], "needs a value"), ([directory / "none"], "cannot open the trace"),
-                             ([directory], "cannot be read"), ([other], "is no trace of exits"),
+                             ([directory], "cannot be read: Is a directory"), ([other], "is no trace of exits"),
                              ([later], "version 2 of the format"), (["/dev/null"], "is empty"),
                              ([other, "--=x"], "no option")):
         result = run([trapeze, "report", *arguments])
