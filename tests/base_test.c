@@ -1,4 +1,4 @@
-/* The base layer: checked arithmetic, the clock, event counts and the event loop. */
+/* The base layer: checked arithmetic, the clock, event counts, the event loop, and files. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/event_count.h"
 #include "base/event_loop.h"
+#include "base/host_file.h"
 #include "base/threads.h"
 #include "check.h"
 
@@ -337,6 +338,31 @@ static void test_pinned_thread(void)
     CHECK(strstr(error.text, "pinned can't run on CPU 1023") != NULL);
 }
 
+static void test_host_file(void)
+{
+    struct error error;
+    char path[] = "/tmp/trapeze-host-file-XXXXXX", bytes[8];
+    int file = mkstemp(path);
+    CHECK(file >= 0);
+    CHECK_EQUAL(host_file_read(path, bytes, sizeof(bytes), &error), 0);
+    CHECK(!host_file_is_foreign(path, "mine")); /* empty: nothing is lost */
+    CHECK_EQUAL(write(file, "mine too", 8), 8);
+    CHECK_EQUAL(host_file_read(path, bytes, sizeof(bytes), &error), 8);
+    CHECK(memcmp(bytes, "mine too", 8) == 0);
+    CHECK_EQUAL(host_file_read(path, bytes, 7, &error), -EFBIG);
+    CHECK(!host_file_is_foreign(path, "mine"));
+    CHECK(host_file_is_foreign(path, "yours"));
+    CHECK(host_file_is_foreign(path, "mine too, but longer"));
+    close(file);
+    unlink(path);
+    CHECK_EQUAL(host_file_read(path, bytes, sizeof(bytes), &error), -ENOENT);
+    CHECK(strstr(error.text, path) != NULL);
+    CHECK(!host_file_is_foreign(path, "mine"));
+    CHECK_EQUAL(host_file_read("/", bytes, sizeof(bytes), &error), -EISDIR);
+    CHECK_EQUAL(host_file_read("/dev/zero", bytes, sizeof(bytes), &error), -EINVAL);
+    CHECK(!host_file_is_foreign("/dev/zero", "mine"));
+}
+
 int main(void)
 {
     test_checked();
@@ -349,5 +375,6 @@ int main(void)
     test_loop_full();
     test_loop_deadline();
     test_pinned_thread();
+    test_host_file();
     return check_summary();
 }

@@ -205,6 +205,9 @@ def test_bad_files(check, trapeze, guests):
             ("a port that is taken", ["--flat", loop, "--debug-exit", "0x3f8"]),
             ("a directory that is not there", ["--flat", loop, "--console", "file:/nonexistent/log"]),
             ("a state in a directory that is not there", ["--flat", loop, "--dump-state", "/nonexistent/state"]),
+            ("a host CPU that is not there", ["--flat", loop, "--cpu-affinity", "1023"]),
+            ("a CPU model without an end", ["--flat", loop, "--cpu", "/dev/zero"]),
+            ("a CPU model that is a FIFO", ["--flat", loop, "--cpu", guests.fifo()]),
             ("a FIFO that nobody reads", ["--flat", loop, "--console", f"file:{guests.fifo()}"]),
             ("a console that is none", ["--flat", loop, "--console", "tty"])]:
         result = run([trapeze, "run", "--engine", "null", *options])
@@ -491,7 +494,17 @@ def test_states(check, trapeze, guests, engine):
     check.that(result.status == USAGE and one_line(result), "a state with a bad line", result)
     check.contains(result.errors, "line 21", "a state with a bad line")
     result = run_guest(trapeze, engine, guests.file(debug_exit(3)), "--dump-state", state)
+    check.that(result.status == 3 and state.read_text(encoding="utf-8").endswith("0x10g"), "a state stays after a good end", result)
+    state.unlink()
+    result = run_guest(trapeze, engine, guests.file(debug_exit(3)), "--dump-state", state)
     check.that(result.status == 3 and state.read_bytes() == b"", "no state after a good end", result)
+    image = guests.file(HALT_FOR_EVER)
+    for what, options in (("over the image", ["--dump-state", image]), ("in a FIFO", ["--dump-state", guests.fifo()]),
+                          ("in a device", ["--dump-state", "/dev/null"]),
+                          ("in the trace", ["--dump-state", state, "--trace", state])):
+        result = run_guest(trapeze, engine, image, *options)
+        check.that(result.status == USAGE and one_line(result), f"a state {what}", result)
+    check.equal(image.read_bytes(), HALT_FOR_EVER, "the image is kept")
     result = run([trapeze, "check-state", "--list"])
     check.that(result.status == OK and "pdpte-reserved" in result.output, "--list", result)
     with open("/dev/full", "w", encoding="utf-8") as full:

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -104,9 +105,45 @@ static void test_files(void)
     CHECK(strstr(error.text, "line 1: is not LEAF SUBLEAF EAX EBX ECX EDX") != NULL);
     CHECK_EQUAL(apply_text("0 * 1 2 3 4 5\n", &table, &error), -EINVAL);
     CHECK_EQUAL(apply_text("x * 1 2 3 4\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("1\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0 -1 1 2 3 4\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0 * 1 2 3 -4\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0 * 1 2 3 100000000\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0 *1 2 3 4\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0 ** 1 2 3 4\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0 * 1 2 3 0x\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("0x0 0x0 1 2\t3 ffffFFFF \r\n", &table, &error), 0);
+    CHECK_EQUAL(cpuid_answer(&table, 0, 0).edx, 0xffffffff);
     CHECK_EQUAL(apply_text("# nothing\n", &table, &error), -EINVAL);
+    CHECK_EQUAL(apply_text("", &table, &error), -EINVAL);
     CHECK_EQUAL(cpu_model_apply("x86-64-v9", &table, &error), -EINVAL);
     CHECK(strstr(error.text, "there is no CPU model 'x86-64-v9'") != NULL);
+}
+
+/* None of these may be waited for, or read for ever. */
+static void test_no_files(void)
+{
+    struct error error;
+    struct cpuid_table table = rich_table();
+    char path[] = "/tmp/trapeze-cpu-model-XXXXXX";
+    int file = mkstemp(path);
+    CHECK(file >= 0 && ftruncate(file, 1 << 20) == 0);
+    close(file);
+    CHECK_EQUAL(cpu_model_apply(path, &table, &error), -EINVAL);
+    CHECK(strstr(error.text, "has more than 65536 bytes") != NULL);
+    CHECK_EQUAL(truncate(path, 100), 0);
+    CHECK_EQUAL(cpu_model_apply(path, &table, &error), -EINVAL);
+    CHECK(strstr(error.text, "is no text") != NULL);
+    unlink(path);
+    CHECK_EQUAL(mkfifo(path, 0600), 0);
+    CHECK_EQUAL(cpu_model_apply(path, &table, &error), -EINVAL);
+    CHECK(strstr(error.text, "is a pipe or device") != NULL);
+    unlink(path);
+    CHECK_EQUAL(cpu_model_apply("/dev/zero", &table, &error), -EINVAL);
+    CHECK(strstr(error.text, "is a pipe or device") != NULL);
+    CHECK_EQUAL(cpu_model_apply("/", &table, &error), -EINVAL);
+    CHECK(strstr(error.text, "is a directory") != NULL);
+    CHECK_EQUAL(table.count, rich_table().count);
 }
 
 int main(void)
@@ -114,5 +151,6 @@ int main(void)
     test_levels();
     test_missing();
     test_files();
+    test_no_files();
     return check_summary();
 }

@@ -1,6 +1,9 @@
 /* vCPU states in files: what is written is read, and what is no state is told by its line. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "cli/state_file.h"
@@ -113,8 +116,18 @@ static void test_read(void)
     CHECK(state_file_read("/dev/null", &state, &error) < 0);
     CHECK(strstr(error.text, "/dev/null") != NULL);
     CHECK(state_file_read("/dev/zero", &state, &error) < 0);
-    CHECK(strstr(error.text, "more than") != NULL);
+    CHECK(strstr(error.text, "is a pipe or device") != NULL);
     CHECK(state_file_read("/", &state, &error) < 0);
+    char path[] = "/tmp/trapeze-state-XXXXXX";
+    int file = mkstemp(path);
+    CHECK(file >= 0 && ftruncate(file, STATE_FILE_MAX + 1) == 0);
+    close(file);
+    CHECK_EQUAL(state_file_read(path, &state, &error), -EFBIG);
+    unlink(path);
+    CHECK_EQUAL(mkfifo(path, 0600), 0); /* which nobody writes to: not waited for */
+    CHECK(state_file_read(path, &state, &error) < 0);
+    CHECK(strstr(error.text, "is a pipe or device") != NULL);
+    unlink(path);
 }
 
 int main(void)

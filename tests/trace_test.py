@@ -4,6 +4,7 @@
 usage: tests/trace_test.py TRAPEZE
 """
 
+import os
 import re
 import signal
 import struct
@@ -175,6 +176,32 @@ def test_signals(check, trapeze, directory, engine):
     check.that(re.search(r"pio write +0x80 +\d+", result.output), f"{engine}: SIGKILL: what is there is told", result)
 
 
+def test_stalled_reader(check, trapeze, directory):
+    """Whoever opens a FIFO and does not read it holds up neither the end of time nor a signal."""
+    fifo = directory / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    result = run_traced(trapeze, "soft", FOR_EVER, fifo, "--timeout", "0.3")
+    check.equal(result.status, TIMEOUT, "a reader that stalls: time over", result)
+    check.equal(result.errors.count("tracing ends here"), 1, "a reader that stalls is told once", result)
+    with subprocess.Popen([trapeze, "run", "--engine", "soft", "--flat", guest(directory, FOR_EVER), "--console", "none",
+                           "--trace", fifo], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=take_signals) as process:
+        wait_for(lambda: (Path("/proc") / str(process.pid) / "task").exists() and "trace" in names_of_threads(process.pid))
+        process.send_signal(signal.SIGTERM)
+        try:
+            errors = process.communicate(timeout=PATIENCE)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            errors = process.communicate()[1] + "\n(the test stopped it: hung)"
+    check.equal(process.returncode, QUIT, "a reader that stalls: SIGTERM", errors)
+    os.close(reader)
+
+
+def names_of_threads(process):
+    return [name.read_text(encoding="utf-8").strip() for name in Path(f"/proc/{process}/task").glob("*/comm")]
+
+
 def test_files(check, trapeze, directory):
     trace = directory / "file.trace"
     traced = [trapeze, "run", "--engine", "soft", "--flat", guest(directory, MIXED), "--console", "none", "--trace"]
@@ -193,6 +220,12 @@ def test_files(check, trapeze, directory):
     result = run([trapeze, "report", trace, "-o", trace])
     check.equal(result.status, USAGE, "the page is not written over the trace", result)
     check.equal(trace.read_bytes(), before, "which stays as it is")
+    result = run([trapeze, "report", trace, "-o", kernel])
+    check.equal(result.status, USAGE, "nor over what is no page", result)
+    check.equal(kernel.read_bytes(), b"something that took years", "which stays, too")
+    for again in ("a new page", "the page once more"):
+        result = run([trapeze, "report", trace, "-o", directory / "page"])
+        check.equal(result.status, OK, again, result)
     result = run([trapeze, "report", trace])
     check.that(result.status == OK and trace.with_name("file.trace.html").exists(), "the page's own name", result)
     page = run([trapeze, "report", trace, "-o", "-"])
@@ -212,7 +245,7 @@ def test_bad_usage(check, trapeze, directory):
     for arguments, words in (([], "no trace: give the FILE"), (["a", "b"], "one trace a report"),
                              (["a", "--text", "--list"], "exclude each other"), (["a", "--txet"], "did you mean --text?"),
                              (["a", "-o"], "needs a value"), ([directory / "none"], "cannot open the trace"),
-                             ([directory], "cannot be read"), ([other], "is no trace of exits"),
+                             ([directory], "cannot be read: Is a directory"), ([other], "is no trace of exits"),
                              ([later], "version 2 of the format"), (["/dev/null"], "is empty"),
                              ([other, "--=x"], "no option")):
         result = run([trapeze, "report", *arguments])
@@ -237,6 +270,7 @@ def main():
             test_endings(check, trapeze, directory, engine)
             test_signals(check, trapeze, directory, engine)
         test_null(check, trapeze, directory)
+        test_stalled_reader(check, trapeze, directory)
         test_files(check, trapeze, directory)
         test_bad_usage(check, trapeze, directory)
     check.finish()

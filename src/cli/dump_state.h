@@ -16,8 +16,13 @@
  */
 bool dump_state_of(const struct vcpu *vcpu, struct saved_state *state);
 
-/* Makes an empty file: what is wrong with its path is told before the guest runs. */
-int dump_state_prepare(const char *path, struct error *error);
+/*
+ * Makes an empty file if there is none: what is wrong with its path is told before the guest runs.
+ * A state that is there stays until there is another; any other file is refused, as are pipes and
+ * devices. trace: the file for the trace of exits, which must be another one; NULL: there is none.
+ * Errors: open(2)'s, -EEXIST, -EINVAL.
+ */
+int dump_state_prepare(const char *path, const char *trace, struct error *error);
 
 /*
  * Writes the state of the vCPU that ended the run, or of the first one, if the run ended as it

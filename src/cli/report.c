@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/host_file.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/outcome_report.h"
@@ -143,8 +144,11 @@ static bool is_same_file(int left, int right)
            a.st_ino == b.st_ino;
 }
 
-/* Empties the file only when it is known not to be the trace itself. */
-static FILE *open_page(const char *path, FILE *trace, struct error *error)
+/*
+ * Empties the file only when it is known not to be the trace itself. is_named: by a person, who may
+ * have meant another file; what has a trace's name and .html can only be its page.
+ */
+static FILE *open_page(const char *path, bool is_named, FILE *trace, struct error *error)
 {
     int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (file < 0) {
@@ -153,6 +157,11 @@ static FILE *open_page(const char *path, FILE *trace, struct error *error)
     }
     if (is_same_file(file, fileno(trace))) {
         error_set(error, EINVAL, "%s is the trace itself; the page needs another name", path);
+        close(file);
+        return NULL;
+    }
+    if (is_named && host_file_is_foreign(path, REPORT_PAGE_START)) {
+        error_set(error, EEXIST, "%s is there and is no report: remove it, or name another", path);
         close(file);
         return NULL;
     }
@@ -180,7 +189,7 @@ static int write_page(const struct summary *summary, const struct report_options
         print_problem("the page's name is too long");
         return EXIT_CODE_USAGE;
     }
-    FILE *out = open_page(path, trace, &error);
+    FILE *out = open_page(path, options->page != NULL, trace, &error);
     if (out == NULL) {
         print_problem(error.text);
         return EXIT_CODE_USAGE;

@@ -170,8 +170,9 @@ static int run_loaded(const struct run_options *options, struct machine *machine
         print_problem(error.text);
         return EXIT_CODE_MONITOR_ERROR;
     }
-    int exit_code = EXIT_CODE_MONITOR_ERROR;
-    if (machine_start(machine, &error) == 0) {
+    int exit_code;
+    int code = machine_start(machine, &error);
+    if (code == 0) {
         struct machine_result result;
         machine_wait(machine, &result);
         exit_code = report(options, machine, &result);
@@ -179,6 +180,9 @@ static int run_loaded(const struct run_options *options, struct machine *machine
         console_finish(console, &(struct error){{0}});
         dump_state(options, machine_vm(machine), VM_ENGINE_FAILED);
         print_problem(error.text);
+        /* Which CPUs of the host there are for a thread, only its start tells. */
+        exit_code = code == -EINVAL && options->affinity_count != 0 ? EXIT_CODE_USAGE
+                                                                    : EXIT_CODE_MONITOR_ERROR;
     }
     watch_stop(&watch);
     return exit_code;
@@ -255,7 +259,7 @@ static int check_files(const struct run_options *options, struct error *error)
         kernel_file_close(&file);
     }
     if (code == 0 && options->dump_state != NULL) {
-        code = dump_state_prepare(options->dump_state, error);
+        code = dump_state_prepare(options->dump_state, options->trace_exits, error);
     }
     return code;
 }

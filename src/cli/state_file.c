@@ -1,12 +1,11 @@
 #include "cli/state_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/host_file.h"
 #include "base/parse.h"
 #include "cli/options.h"
 #include "x86/entry_checks.h"
@@ -252,41 +251,13 @@ int state_file_parse(const char *text, size_t length, struct saved_state *state,
     return 0;
 }
 
-/* Reads until the end or until the buffer is full; returns the length or -errno. */
-static ssize_t read_all(int descriptor, char *buffer, size_t size)
-{
-    size_t length = 0;
-    while (length < size) {
-        ssize_t part = read(descriptor, buffer + length, size - length);
-        if (part < 0 && errno == EINTR) {
-            continue;
-        }
-        if (part < 0) {
-            return -errno;
-        }
-        if (part == 0) {
-            break;
-        }
-        length += (size_t)part;
-    }
-    return (ssize_t)length;
-}
-
 int state_file_read(const char *path, struct saved_state *state, struct error *error)
 {
-    char buffer[STATE_FILE_MAX + 1]; /* one more shows that there is more */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-        return error_set_errno(error, errno, "cannot open the vCPU state '%s'", path);
-    }
-    ssize_t length = read_all(descriptor, buffer, sizeof(buffer));
-    close(descriptor);
+    char buffer[STATE_FILE_MAX];
+    ssize_t length = host_file_read(path, buffer, sizeof(buffer), error);
     if (length < 0) {
-        return error_set_errno(error, (int)length, "cannot read the vCPU state '%s'", path);
-    }
-    if (length > STATE_FILE_MAX) {
-        return error_set(error, EFBIG, "'%s' is no saved vCPU state: it has more than %u bytes",
-                         path, STATE_FILE_MAX);
+        error_prefix(error, "the vCPU state");
+        return (int)length;
     }
     int code = state_file_parse(buffer, (size_t)length, state, error);
     if (code != 0) {

@@ -35,7 +35,7 @@ void saved_state_from_x86(const struct x86_state *from, struct saved_state *to);
 int state_file_parse(const char *text, size_t length, struct saved_state *state,
                      struct error *error);
 
-/* The same from a file. Errors: open(2)'s and read(2)'s, -EFBIG, -EINVAL; the text names the file.
+/* The same from a regular file. Errors: those of host_file_read, -EINVAL; the text names the file.
  */
 int state_file_read(const char *path, struct saved_state *state, struct error *error);
 

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/host_file.h"
 #include "base/log.h"
 
 #define LEAF_FEATURES          0x1u
@@ -148,21 +150,45 @@ static int apply_model(const struct model *model, struct cpuid_table *table, str
 /* What stands before a line in the log, which may be saved as a file. */
 #define LOG_PREFIX "cpuid: "
 
+#define BLANKS   " \t\r"
+#define FILE_MAX 65536 /* bytes; a table of all leaves has some 5000 */
+
 static bool is_hypervisor_leaf(uint32_t leaf)
 {
     return leaf >= LEAF_HYPERVISOR_FIRST && leaf <= LEAF_HYPERVISOR_LAST;
 }
 
-/* False: no line of the form that cpu_model.h describes. */
-static bool parse_line(const char *line, struct cpuid_entry *entry)
+/* One to eight hexadecimal digits and nothing else, but for a "0x" before them. */
+static bool parse_word(const char *word, uint32_t *value)
 {
-    char subleaf[9], rest[2];
+    word += word[0] == '0' && (word[1] == 'x' || word[1] == 'X') ? 2 : 0;
+    size_t length = strlen(word);
+    if (length == 0 || length > 8 || strspn(word, "0123456789abcdefABCDEF") != length) {
+        return false;
+    }
+    *value = (uint32_t)strtoul(word, NULL, 16);
+    return true;
+}
+
+/* False: no line of the form that cpu_model.h describes. Takes the line to pieces. */
+static bool parse_line(char *line, struct cpuid_entry *entry)
+{
     struct cpuid_registers *registers = &entry->registers;
-    int fields = sscanf(line, "%8x %8s %8x %8x %8x %8x %1s", &entry->leaf, subleaf, &registers->eax,
-                        &registers->ebx, &registers->ecx, &registers->edx, rest);
+    uint32_t *const values[] = {&entry->leaf,    &entry->subleaf, &registers->eax,
+                                &registers->ebx, &registers->ecx, &registers->edx};
+    const size_t count = sizeof(values) / sizeof(values[0]);
+    size_t found = 0;
+    char *rest = line;
     entry->subleaf = 0;
-    entry->has_subleaf = strcmp(subleaf, "*") != 0;
-    return fields == 6 && (!entry->has_subleaf || sscanf(subleaf, "%8x", &entry->subleaf) == 1);
+    entry->has_subleaf = true;
+    for (const char *word; (word = strtok_r(rest, BLANKS, &rest)) != NULL; found++) {
+        if (found == 1 && strcmp(word, "*") == 0) {
+            entry->has_subleaf = false;
+        } else if (found == count || !parse_word(word, values[found])) {
+            return false;
+        }
+    }
+    return found == count;
 }
 
 /* What the machine sets and clears as it is made: a saved table has them as they were there. */
@@ -196,30 +222,38 @@ static int check_features(const struct cpuid_table *offered, const struct cpuid_
     return 0;
 }
 
-static int read_lines(FILE *file, const char *path, const struct cpuid_table *offered,
+static int add_line(char *words, const char *path, unsigned int line,
+                    const struct cpuid_table *offered, struct cpuid_table *table,
+                    struct error *error)
+{
+    struct cpuid_entry entry;
+    if (!parse_line(words, &entry)) {
+        return error_set(error, EINVAL,
+                         "%s, line %u: is not LEAF SUBLEAF EAX EBX ECX EDX in hexadecimal", path,
+                         line);
+    }
+    int result = check_features(offered, &entry, path, line, error);
+    if (result == 0 && !is_hypervisor_leaf(entry.leaf) &&
+        !cpuid_set(table, entry.leaf, entry.subleaf, entry.has_subleaf, entry.registers)) {
+        return error_set(error, EINVAL, "%s has too many lines", path);
+    }
+    return result;
+}
+
+/* Takes the content to pieces. */
+static int read_lines(char *content, const char *path, const struct cpuid_table *offered,
                       struct cpuid_table *table, struct error *error)
 {
-    char text[256];
-    for (unsigned int line = 1; fgets(text, sizeof(text), file) != NULL; line++) {
-        struct cpuid_entry entry;
-        text[strcspn(text, "#\n")] = '\0';
-        const char *logged = strstr(text, LOG_PREFIX);
-        const char *words = logged != NULL ? logged + strlen(LOG_PREFIX) : text;
-        if (words[strspn(words, " \t\r")] == '\0') {
-            continue;
-        }
-        if (!parse_line(words, &entry)) {
-            return error_set(error, EINVAL,
-                             "%s, line %u: is not LEAF SUBLEAF EAX EBX ECX EDX in hexadecimal",
-                             path, line);
-        }
-        int result = check_features(offered, &entry, path, line, error);
+    char *rest = content;
+    for (unsigned int line = 1; rest != NULL; line++) {
+        char *text = strsep(&rest, "\n");
+        text[strcspn(text, "#")] = '\0';
+        char *logged = strstr(text, LOG_PREFIX);
+        char *words = logged != NULL ? logged + strlen(LOG_PREFIX) : text;
+        bool is_empty = words[strspn(words, BLANKS)] == '\0';
+        int result = is_empty ? 0 : add_line(words, path, line, offered, table, error);
         if (result != 0) {
             return result;
-        }
-        if (!is_hypervisor_leaf(entry.leaf) &&
-            !cpuid_set(table, entry.leaf, entry.subleaf, entry.has_subleaf, entry.registers)) {
-            return error_set(error, EINVAL, "%s has too many lines", path);
         }
     }
     return table->count != 0 ? 0 : error_set(error, EINVAL, "%s has no CPUID leaf", path);
@@ -227,16 +261,20 @@ static int read_lines(FILE *file, const char *path, const struct cpuid_table *of
 
 static int apply_file(const char *path, struct cpuid_table *table, struct error *error)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return error_set(error, EINVAL,
-                         "there is no CPU model '%s' (host, max, x86-64-v2, x86-64-v3), and it "
-                         "can't be opened as a file: %s",
-                         path, strerror(errno));
+    char content[FILE_MAX + 1];
+    ssize_t length = host_file_read(path, content, FILE_MAX, error);
+    if (length < 0) {
+        error_prefix(error,
+                     "there is no CPU model '%s' (host, max, x86-64-v2, x86-64-v3), and as "
+                     "a file it can't be used",
+                     path);
+        return -EINVAL;
     }
+    content[length] = '\0';
     struct cpuid_table wanted = {.count = 0};
-    int result = read_lines(file, path, table, &wanted, error);
-    fclose(file);
+    int result = memchr(content, '\0', (size_t)length) != NULL
+                     ? error_set(error, EINVAL, "%s is no text: a byte in it is zero", path)
+                     : read_lines(content, path, table, &wanted, error);
     for (unsigned int i = 0; result == 0 && i < table->count; i++) {
         const struct cpuid_entry *entry = &table->entries[i];
         if (is_hypervisor_leaf(entry->leaf)) {

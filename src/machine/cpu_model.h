@@ -18,9 +18,10 @@
  * Takes away of an engine's table what a model does not have.
  *
  * model: "host" or "max" (all that the engine offers), "x86-64-v2", "x86-64-v3", or else the path
- *        of a text file: a line "LEAF SUBLEAF EAX EBX ECX EDX" in hexadecimal for each leaf that
- *        the guest is to see, SUBLEAF "*" where the leaf has none; "#" begins a comment, and lines
- * of cpu_model_log will do. Topology and the hypervisor's leaves are the machine's in any case.
+ *        of a text file of at most 64 KiB: a line "LEAF SUBLEAF EAX EBX ECX EDX" in hexadecimal
+ *        for each leaf that the guest is to see, SUBLEAF "*" where the leaf has none; "#" begins
+ *        a comment, and lines of cpu_model_log will do. Topology and the hypervisor's leaves are
+ *        the machine's in any case.
  *
  * Errors: -EINVAL when the engine lacks what the model needs, or there is no such model or file.
  */

@@ -10,6 +10,9 @@
 
 #include "report/summary.h"
 
+/* How a page begins, and is known again: the first lines of page.html. */
+#define REPORT_PAGE_START "<!DOCTYPE html>\n<!--\n  The page of `trapeze report`"
+
 /* name: of the trace, for the title. */
 void report_text(const struct summary *summary, const char *name, FILE *out);
 

@@ -130,10 +130,12 @@ static int read_header(struct trace_reader *reader, struct error *error)
 {
     uint8_t bytes[TRACE_HEADER_MAX];
     struct trace_file_header header = {.length = 0};
+    errno = EIO; /* for a stream that fails and does not say why */
     size_t length = fread(bytes, 1, sizeof(header), reader->in);
+    int code = errno;
     memcpy(&header, bytes, length);
     if (ferror(reader->in)) {
-        return error_set_errno(error, EIO, "it cannot be read");
+        return error_set_errno(error, code, "it cannot be read");
     }
     int result = check_start(&header, length, error);
     if (result != 0) {

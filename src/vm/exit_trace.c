@@ -3,15 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/event_count.h"
+#include "base/host_file.h"
 #include "base/log.h"
 #include "base/threads.h"
 #include "vm/trace_format.h"
@@ -20,6 +21,11 @@
 
 #define CHUNKS               16u /* of each vCPU: a megabyte, or some 100,000 exits */
 #define NANOSECONDS_A_SECOND UINT64_C(1000000000)
+
+/* How long a pipe's reader may take nothing when all else has ended, and how often that is asked.
+ */
+#define PATIENCE_MS 2000u
+#define WAIT_MS     100
 
 struct chunk {
     struct trace_chunk_header header;
@@ -51,12 +57,37 @@ struct exit_trace {
     pthread_t thread;
     bool thread_started;
     struct event_count work;
-    atomic_bool finishing;
-    atomic_bool failed; /* the file takes no more */
+    atomic_bool guest_runs; /* the trace is neither begun nor finished now */
+    atomic_bool failed;     /* the file takes no more */
     uint64_t records, lost;
 };
 
 /* ---- the file ---- */
+
+static void give_up(struct exit_trace *trace, const char *why)
+{
+    log_warn("cannot write the trace %s: %s; tracing ends here, the guest goes on", trace->path,
+             why);
+    atomic_store(&trace->failed, true);
+}
+
+/*
+ * Waits until a pipe takes more: while the guest runs as long as it may take, for it does not wait
+ * for this thread; before and after that no longer than people do. False: it takes nothing.
+ */
+static bool wait_for_reader(struct exit_trace *trace)
+{
+    struct pollfd pipe = {.fd = trace->file, .events = POLLOUT};
+    for (unsigned int waited = 0; waited < PATIENCE_MS; waited += WAIT_MS) {
+        if (poll(&pipe, 1, WAIT_MS) > 0) {
+            return true; /* or it has an error, which write tells */
+        }
+        if (atomic_load(&trace->guest_runs)) {
+            waited = 0;
+        }
+    }
+    return false;
+}
 
 /* Writes it all, or says once why that is over. */
 static void write_all(struct exit_trace *trace, const void *bytes, size_t length)
@@ -64,13 +95,15 @@ static void write_all(struct exit_trace *trace, const void *bytes, size_t length
     const uint8_t *at = bytes;
     while (length != 0 && !atomic_load_explicit(&trace->failed, memory_order_relaxed)) {
         ssize_t written = write(trace->file, at, length);
-        if (written < 0 && errno != EINTR) {
-            log_warn("cannot write the trace %s: %s; tracing ends here, the guest goes on",
-                     trace->path, strerror(errno));
-            atomic_store(&trace->failed, true);
-        } else if (written > 0) {
+        if (written > 0) {
             at += written;
             length -= (size_t)written;
+        } else if (written < 0 && errno == EAGAIN) {
+            if (!wait_for_reader(trace)) {
+                give_up(trace, "its reader takes nothing any more");
+            }
+        } else if (written < 0 && errno != EINTR) {
+            give_up(trace, strerror(errno));
         }
     }
 }
@@ -107,7 +140,7 @@ static void *writer_thread(void *context)
     struct exit_trace *trace = context;
     for (;;) {
         unsigned int ticket = event_count_ticket(&trace->work);
-        bool finishing = atomic_load(&trace->finishing);
+        bool finishing = !atomic_load(&trace->guest_runs);
         bool any = false;
         for (unsigned int i = 0; i < trace->vcpu_count; i++) {
             any = drain(&trace->lanes[i]) || any;
@@ -314,26 +347,11 @@ void exit_trace_close_lane(struct exit_trace_lane *lane, uint64_t engine_ns)
 
 /* ---- creation and end ---- */
 
-/* True for a file with something in it that is no trace: a kernel, most likely, or a report. */
-static bool is_precious(const char *path)
-{
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0) {
-        return false; /* it is not there, or what follows says why it cannot be used */
-    }
-    char magic[sizeof(TRACE_MAGIC) - 1];
-    struct stat status;
-    bool is_file = fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size != 0;
-    bool is_trace = is_file && read(file, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
-                    memcmp(magic, TRACE_MAGIC, sizeof(magic)) == 0;
-    close(file);
-    return is_file && !is_trace;
-}
-
-/* A FIFO that nobody reads is an error instead of a wait. */
+/* A FIFO that nobody reads is an error instead of a wait; one that is full is waited for by hand.
+ */
 static int open_file(const char *path, int *file, struct error *error)
 {
-    if (is_precious(path)) {
+    if (host_file_is_foreign(path, TRACE_MAGIC)) {
         return error_set(error, EEXIST,
                          "%s is there and is no trace: remove it, or name another for the trace",
                          path);
@@ -341,10 +359,6 @@ static int open_file(const char *path, int *file, struct error *error)
     *file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
     if (*file < 0) {
         return error_set_errno(error, errno, "cannot open %s for the trace", path);
-    }
-    int flags = fcntl(*file, F_GETFL);
-    if (flags >= 0) {
-        fcntl(*file, F_SETFL, flags & ~O_NONBLOCK);
     }
     return 0;
 }
@@ -396,6 +410,7 @@ int exit_trace_start(struct exit_trace *trace, const char *engine, const struct 
 {
     write_header(trace, engine, ports, mmio);
     struct thread_options options = {.name = "trace", .run = writer_thread, .context = trace};
+    atomic_store(&trace->guest_runs, true);
     int result = thread_start(&trace->thread, &options, error);
     trace->thread_started = result == 0;
     return result;
@@ -428,7 +443,7 @@ static void write_end(struct exit_trace *trace)
 
 static void stop_writer(struct exit_trace *trace)
 {
-    atomic_store(&trace->finishing, true);
+    atomic_store(&trace->guest_runs, false);
     event_count_signal(&trace->work);
     pthread_join(trace->thread, NULL);
     trace->thread_started = false;

@@ -1,0 +1,33 @@
+/*
+ * Files that a person names: read whole, or kept from being overwritten.
+ *
+ * Purpose: no option waits for a named pipe or reads a device for ever, and none destroys a file
+ *          that is something else than what the option writes.
+ * Owner:   no state. Thread: any.
+ */
+#ifndef TRAPEZE_BASE_HOST_FILE_H
+#define TRAPEZE_BASE_HOST_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Reads a regular file of at most `size` bytes, without ever waiting for anybody.
+ *
+ * Returns the number of bytes, or open(2)'s and read(2)'s errors, -EISDIR, -EINVAL for a pipe or a
+ * device, -EFBIG for more than `size` bytes; the text names the file.
+ */
+ssize_t host_file_read(const char *path, char *buffer, size_t size, struct error *error);
+
+/*
+ * True for a regular file with something in it that does not begin with `start`: a kernel, most
+ * likely, or somebody's notes. False if there is no such file, or if it cannot be read.
+ * start: at most HOST_FILE_START_MAX characters.
+ */
+#define HOST_FILE_START_MAX 64
+bool host_file_is_foreign(const char *path, const char *start);
+
+#endif
