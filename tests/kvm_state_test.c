@@ -310,12 +310,29 @@ static void test_refusal_is_explained(void)
     close_bench(&bench);
 }
 
+/* KVM takes bad PDPTRs and the processor refuses them: the doctor is asked here, without KVM. */
+static void test_explained_pdptrs(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL)) {
+        bench.state.cr0 |= X86_CR0_PE | X86_CR0_PG;
+        bench.state.cr4 |= X86_CR4_PAE;
+        bench.state.pdptrs_known = true;
+        bench.state.pdptr[1] = 0x4003; /* bit 1 is reserved */
+        error_set(&bench.error, EINVAL, "refused");
+        kvm_explain_refusal(bench.vcpu, &bench.state, -EINVAL, &bench.error);
+        CHECK(strstr(bench.error.text, "refused: it breaks pdpte-reserved (") == bench.error.text);
+    }
+    close_bench(&bench);
+}
+
 int main(void)
 {
     if (kvm_is_usable()) {
         test_state_round_trip();
         test_bad_state();
         test_refusal_is_explained();
+        test_explained_pdptrs();
         test_pdptrs();
         test_lapic("irqchip=kernel");
         test_lapic("irqchip=split");
