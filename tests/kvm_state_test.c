@@ -214,6 +214,33 @@ static void test_lapic(const char *arguments)
     close_bench(&bench);
 }
 
+#define LAPIC_LVT_TIMER 0x320u
+
+/* Only a LAPIC whose timer is in TSC-deadline mode keeps a deadline: both come back together. */
+static void test_deadline(const char *arguments)
+{
+    struct bench bench;
+    const unsigned int groups = X86_STATE_MSRS | X86_STATE_LAPIC;
+    if (open_bench(&bench, arguments, NULL) && bench.vm->has_deadline_timer) {
+        struct x86_state *in = &bench.state;
+        struct x86_state out = {.pdptrs_known = false};
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, groups, in, &bench.error), "get");
+        in->lapic[LAPIC_SPURIOUS] = 0xff;
+        in->lapic[LAPIC_SPURIOUS + 1] = 1;     /* enabled */
+        in->lapic[LAPIC_LVT_TIMER] = 0x40;     /* the vector */
+        in->lapic[LAPIC_LVT_TIMER + 2] = 0x05; /* TSC-deadline mode, masked */
+        in->msr.tsc_deadline = in->msr.tsc + (UINT64_C(1) << 40);
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, groups, in, &bench.error), "set");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, groups, &out, &bench.error), "get back");
+        CHECK(memcmp(out.lapic + LAPIC_LVT_TIMER, in->lapic + LAPIC_LVT_TIMER, 4) == 0);
+        CHECK_EQUAL(out.msr.tsc_deadline, in->msr.tsc_deadline);
+        CHECK_EQUAL(out.msr.apic_base, in->msr.apic_base);
+    } else {
+        SKIP("this KVM has no deadline timer");
+    }
+    close_bench(&bench);
+}
+
 static void test_clocks(void)
 {
     struct bench bench;
@@ -336,6 +363,8 @@ int main(void)
         test_pdptrs();
         test_lapic("irqchip=kernel");
         test_lapic("irqchip=split");
+        test_deadline("irqchip=kernel");
+        test_deadline("irqchip=split");
         test_clocks();
         test_clock_msrs();
         test_activity(NULL);

@@ -431,6 +431,7 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
                        struct error *error)
 {
     int code = 0;
+    bool has_msrs = (groups & X86_STATE_MSRS) != 0, has_lapic = (groups & X86_STATE_LAPIC) != 0;
     vcpu->ready_for_interrupt = false; /* to be asked for again */
     /* System registers first: KVM checks FPU, MSRs and flags against the mode. */
     if ((groups & X86_STATE_SYSTEM) != 0) {
@@ -442,7 +443,14 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
     if (code == 0 && (groups & X86_STATE_DEBUG) != 0) {
         code = set_debug(vcpu, state, error);
     }
-    if (code == 0 && (groups & X86_STATE_MSRS) != 0) {
+    /* The LAPIC's mode, its registers, then the rest: a new LAPIC cancels IA32_TSC_DEADLINE. */
+    if (code == 0 && has_msrs && has_lapic) {
+        code = kvm_set_apic_base(vcpu, &state->msr, error);
+    }
+    if (code == 0 && has_lapic) {
+        code = set_lapic(vcpu, state, error);
+    }
+    if (code == 0 && has_msrs) {
         code = kvm_set_msrs(vcpu, &state->msr, error);
     }
     if (code == 0 && (groups & X86_STATE_FPU) != 0) {
@@ -450,9 +458,6 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
     }
     if (code == 0 && (groups & X86_STATE_EVENTS) != 0) {
         code = set_events(vcpu, state, error);
-    }
-    if (code == 0 && (groups & X86_STATE_LAPIC) != 0) {
-        code = set_lapic(vcpu, state, error);
     }
     return code;
 }
