@@ -124,6 +124,30 @@ static void test_state_round_trip(void)
     close_bench(&bench);
 }
 
+/* A PKRU of 0 replaces another, though the XSAVE image still has the old one. */
+static void test_pkru_cleared(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL) &&
+        (fill_extended_pattern(&bench) & X86_XCR0_PKRU) != 0) {
+        struct x86_state *state = &bench.state;
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "set PKRU");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "get it");
+        CHECK_EQUAL(state->pkru, 0x55555554);
+        state->pkru = 0;
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "clear it");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "get 0");
+        CHECK_EQUAL(state->pkru, 0);
+    } else {
+        SKIP("this host's guests have no PKRU");
+    }
+    close_bench(&bench);
+}
+
 /* Where the kernel has the LAPIC it keeps the activity too; without, the engine does. */
 static void test_activity(const char *arguments)
 {
@@ -357,6 +381,7 @@ int main(void)
 {
     if (kvm_is_usable()) {
         test_state_round_trip();
+        test_pkru_cleared();
         test_bad_state();
         test_refusal_is_explained();
         test_explained_pdptrs();

@@ -274,9 +274,11 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
     struct kvm_xsave xsave = {0};
     memcpy(&xsave, state->xsave, X86_XSAVE_SIZE);
     uint32_t offset = pkru_offset();
-    if (offset != 0 && state->pkru != 0) {
-        uint64_t present;
-        memcpy(&present, state->xsave + XSTATE_BV_OFFSET, sizeof(present));
+    uint64_t present;
+    memcpy(&present, state->xsave + XSTATE_BV_OFFSET, sizeof(present));
+    /* Also when it is 0: the image may have an older value. A guest without PKRU has none of it. */
+    bool has_pkru = state->pkru != 0 || ((present | state->xcr0) & X86_XCR0_PKRU) != 0;
+    if (offset != 0 && has_pkru) {
         present |= X86_XCR0_PKRU;
         memcpy((uint8_t *)&xsave + XSTATE_BV_OFFSET, &present, sizeof(present));
         memcpy((uint8_t *)&xsave + offset, &state->pkru, sizeof(state->pkru));
