@@ -267,7 +267,8 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
         xcrs.xcrs[0].value = state->xcr0 | X86_XCR0_X87;
         code = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
         if (code < 0) {
-            return error_set_errno(error, code, "KVM refuses 0x%llx in XCR0",
+            return error_set_errno(error, code,
+                                   "KVM refuses 0x%llx in XCR0 (has this host all of it?)",
                                    (unsigned long long)state->xcr0);
         }
     }
