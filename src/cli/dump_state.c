@@ -48,14 +48,17 @@ void dump_state_write(const struct vm *vm, enum vm_outcome outcome, const char *
     }
     unsigned int index = vm->outcome_vcpu < vm->vcpu_count ? vm->outcome_vcpu : 0;
     struct saved_state state;
-    char text[200], title[256];
+    char text[200], title[384];
     if (!dump_state_of(&vm->vcpus[index], &state)) {
         log_warn("'%s' stays empty: the state of vCPU %u is not known", path, index);
         return;
     }
     outcome_sentence(outcome, 0, "", text, sizeof(text));
-    snprintf(title, sizeof(title), "vCPU %u of engine %s, trapeze " TRAPEZE_VERSION ": %s", index,
-             vm->engine->name, text);
+    snprintf(
+        title, sizeof(title),
+        "vCPU %u of engine %s, trapeze " TRAPEZE_VERSION ": %s\n"
+        "# As a VMCS has it: CR0.NE, CR4.VMXE and accessed bits are set, whatever the guest's are.",
+        index, vm->engine->name, text);
     if (write_file(&state, title, path)) {
         fprintf(stderr, "trapeze: the state of vCPU %u is in '%s'\n", index, path);
     } else {
