@@ -561,6 +561,29 @@ static void test_converted_segments(void)
     check_converted("a null selector", &state);
 }
 
+/* What PAE paging has loaded is checked where it is known, and breaks no rule where it is not. */
+static void test_converted_pdptes(void)
+{
+    struct x86_state state;
+    struct entry_guest_state converted;
+    struct entry_violation found[ENTRY_VIOLATIONS_MAX];
+    x86_state_reset(&state);
+    state.cr0 |= X86_CR0_PE | X86_CR0_PG;
+    state.cr4 |= X86_CR4_PAE;
+    for (unsigned int i = 0; i < ENTRY_PDPTES; i++) {
+        state.pdptr[i] = (UINT64_C(0x2000) + 0x1000 * i) | 1;
+    }
+    state.pdptrs_known = true;
+    check_converted("PAE paging", &state);
+    state.pdptr[2] |= 2; /* reserved */
+    entry_state_from_x86(&state, &converted);
+    if (CHECK_EQUAL(entry_checks_run(&converted, found, ENTRY_VIOLATIONS_MAX), 1)) {
+        CHECK(strcmp(found[0].rule->id, "pdpte-reserved") == 0 && found[0].instance == 2);
+    }
+    state.pdptrs_known = false;
+    check_converted("PAE paging with unknown PDPTEs", &state);
+}
+
 /* ---- any state ---- */
 
 static uint64_t random_state = 1;
@@ -611,6 +634,7 @@ int main(void)
     test_boot_states();
     test_converted_events();
     test_converted_segments();
+    test_converted_pdptes();
     test_random_states();
     return check_summary();
 }

@@ -135,6 +135,25 @@ static void test_bad_routes(void)
     close_bench(&bench);
 }
 
+/* What KVM refuses (here: all, without its descriptor) leaves the routes as they were. */
+static void test_refused_route(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=split", NULL)) {
+        CHECK_EQUAL(kvm_engine.msi_route(bench.vm, GSI, &edge), 0);
+        int fd = bench.vm->fd;
+        bench.vm->fd = -1;
+        CHECK_EQUAL(kvm_engine.msi_route(bench.vm, GSI, &edge), 0); /* no change, no call */
+        CHECK_EQUAL(kvm_engine.msi_route(bench.vm, GSI, &level), -EBADF);
+        CHECK_EQUAL(bench.vm->routes[0].u.msi.data, edge.data);
+        CHECK_EQUAL(kvm_engine.msi_route(bench.vm, GSI + 1, &edge), -EBADF);
+        CHECK_EQUAL(bench.vm->route_count, 1); /* the new place is given back */
+        bench.vm->fd = fd;
+        CHECK_EQUAL(kvm_engine.msi_route(bench.vm, GSI, &level), 0);
+    }
+    close_bench(&bench);
+}
+
 /* Two writes of the doorbell's value, one of another, which leaves the engine. */
 static void test_doorbell(void)
 {
@@ -173,6 +192,7 @@ int main(void)
         test_irq_event("irqchip=kernel");
         test_irq_event("irqchip=split");
         test_bad_routes();
+        test_refused_route();
         test_doorbell();
     }
     return check_summary();

@@ -124,6 +124,30 @@ static void test_state_round_trip(void)
     close_bench(&bench);
 }
 
+/* A PKRU of 0 replaces another, though the XSAVE image still has the old one. */
+static void test_pkru_cleared(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL) &&
+        (fill_extended_pattern(&bench) & X86_XCR0_PKRU) != 0) {
+        struct x86_state *state = &bench.state;
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "set PKRU");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "get it");
+        CHECK_EQUAL(state->pkru, 0x55555554);
+        state->pkru = 0;
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "clear it");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, X86_STATE_FPU, state, &bench.error),
+                  "get 0");
+        CHECK_EQUAL(state->pkru, 0);
+    } else {
+        SKIP("this host's guests have no PKRU");
+    }
+    close_bench(&bench);
+}
+
 /* Where the kernel has the LAPIC it keeps the activity too; without, the engine does. */
 static void test_activity(const char *arguments)
 {
@@ -210,6 +234,33 @@ static void test_lapic(const char *arguments)
         for (unsigned int i = 0; i < 4; i++) {
             CHECK(memcmp(out.lapic + registers[i], in->lapic + registers[i], 4) == 0);
         }
+    }
+    close_bench(&bench);
+}
+
+#define LAPIC_LVT_TIMER 0x320u
+
+/* Only a LAPIC whose timer is in TSC-deadline mode keeps a deadline: both come back together. */
+static void test_deadline(const char *arguments)
+{
+    struct bench bench;
+    const unsigned int groups = X86_STATE_MSRS | X86_STATE_LAPIC;
+    if (open_bench(&bench, arguments, NULL) && bench.vm->has_deadline_timer) {
+        struct x86_state *in = &bench.state;
+        struct x86_state out = {.pdptrs_known = false};
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, groups, in, &bench.error), "get");
+        in->lapic[LAPIC_SPURIOUS] = 0xff;
+        in->lapic[LAPIC_SPURIOUS + 1] = 1;     /* enabled */
+        in->lapic[LAPIC_LVT_TIMER] = 0x40;     /* the vector */
+        in->lapic[LAPIC_LVT_TIMER + 2] = 0x05; /* TSC-deadline mode, masked */
+        in->msr.tsc_deadline = in->msr.tsc + (UINT64_C(1) << 40);
+        succeeded(&bench, kvm_engine.set_state(bench.vcpu, groups, in, &bench.error), "set");
+        succeeded(&bench, kvm_engine.get_state(bench.vcpu, groups, &out, &bench.error), "get back");
+        CHECK(memcmp(out.lapic + LAPIC_LVT_TIMER, in->lapic + LAPIC_LVT_TIMER, 4) == 0);
+        CHECK_EQUAL(out.msr.tsc_deadline, in->msr.tsc_deadline);
+        CHECK_EQUAL(out.msr.apic_base, in->msr.apic_base);
+    } else {
+        SKIP("this KVM has no deadline timer");
     }
     close_bench(&bench);
 }
@@ -310,15 +361,35 @@ static void test_refusal_is_explained(void)
     close_bench(&bench);
 }
 
+/* KVM takes bad PDPTRs and the processor refuses them: the doctor is asked here, without KVM. */
+static void test_explained_pdptrs(void)
+{
+    struct bench bench;
+    if (open_bench(&bench, "irqchip=none", NULL)) {
+        bench.state.cr0 |= X86_CR0_PE | X86_CR0_PG;
+        bench.state.cr4 |= X86_CR4_PAE;
+        bench.state.pdptrs_known = true;
+        bench.state.pdptr[1] = 0x4003; /* bit 1 is reserved */
+        error_set(&bench.error, EINVAL, "refused");
+        kvm_explain_refusal(bench.vcpu, &bench.state, -EINVAL, &bench.error);
+        CHECK(strstr(bench.error.text, "refused: it breaks pdpte-reserved (") == bench.error.text);
+    }
+    close_bench(&bench);
+}
+
 int main(void)
 {
     if (kvm_is_usable()) {
         test_state_round_trip();
+        test_pkru_cleared();
         test_bad_state();
         test_refusal_is_explained();
+        test_explained_pdptrs();
         test_pdptrs();
         test_lapic("irqchip=kernel");
         test_lapic("irqchip=split");
+        test_deadline("irqchip=kernel");
+        test_deadline("irqchip=split");
         test_clocks();
         test_clock_msrs();
         test_activity(NULL);

@@ -97,14 +97,18 @@ void dump_state_write(const struct vm *vm, enum vm_outcome outcome, const char *
     }
     unsigned int index = vm->outcome_vcpu < vm->vcpu_count ? vm->outcome_vcpu : 0;
     struct saved_state state;
-    char text[200], title[256];
+    char text[200], title[384];
     if (!dump_state_of(&vm->vcpus[index], &state)) {
         log_warn("nothing is written to '%s': the state of vCPU %u is not known", path, index);
         return;
     }
     outcome_sentence(outcome, 0, "", text, sizeof(text));
-    snprintf(title, sizeof(title), STATE_TITLE "%u of engine %s, trapeze " TRAPEZE_VERSION ": %s",
-             index, vm->engine->name, text);
+    snprintf(
+        title, sizeof(title),
+        STATE_TITLE
+        "%u of engine %s, trapeze " TRAPEZE_VERSION ": %s\n"
+        "# As a VMCS has it: CR0.NE, CR4.VMXE and accessed bits are set, whatever the guest's are.",
+        index, vm->engine->name, text);
     struct error error;
     if (write_file(&state, title, path, &error) == 0) {
         fprintf(stderr, "trapeze: the state of vCPU %u is in '%s'\n", index, path);

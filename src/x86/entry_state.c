@@ -290,6 +290,9 @@ void entry_state_from_x86(const struct x86_state *from, struct entry_guest_state
     }
     to->table[ENTRY_GDTR] = (struct entry_table){from->gdtr.base, from->gdtr.limit};
     to->table[ENTRY_IDTR] = (struct entry_table){from->idtr.base, from->idtr.limit};
+    if (from->pdptrs_known) {
+        memcpy(to->pdpte, from->pdptr, sizeof(to->pdpte));
+    }
     to->cr0 = from->cr0 | (to->processor.cr0_fixed0 & ~(X86_CR0_PE | X86_CR0_PG));
     to->cr3 = from->cr3;
     to->cr4 = from->cr4 | to->processor.cr4_fixed0;

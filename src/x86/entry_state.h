@@ -250,8 +250,9 @@ void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_
  * What a monitor would put into a VMCS for a neutral state: "unrestricted guest" and EPT on, the
  * mode taken from EFER.LMA, IA32_EFER, IA32_PAT and the debug controls loaded, a pending exception
  * as the event to inject. Bits of CR0 and CR4 that VMX operation wants set (NE, VMXE), and that the
- * guest does not see, are set; so are the accessed bits of segments. PDPTEs are in memory, of which
- * nothing is known here: not present. The processor is that of entry_processor_init.
+ * guest does not see, are set; so are the accessed bits of segments. PDPTEs are taken where
+ * pdptrs_known; else they are in memory, of which nothing is known here: not present, which breaks
+ * no rule. The processor is that of entry_processor_init.
  */
 void entry_state_from_x86(const struct x86_state *from, struct entry_guest_state *to);
 

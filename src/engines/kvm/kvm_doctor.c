@@ -132,6 +132,8 @@ static void take_system_group(const struct x86_state *from, struct x86_state *to
     to->cr3 = from->cr3;
     to->cr4 = from->cr4;
     to->efer = from->efer;
+    to->pdptrs_known = from->pdptrs_known;
+    memcpy(to->pdptr, from->pdptr, sizeof(to->pdptr));
 }
 
 void kvm_explain_refusal(struct engine_vcpu *vcpu, const struct x86_state *state, int code,

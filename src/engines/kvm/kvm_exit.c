@@ -48,20 +48,34 @@ static void translate_hypercall(const struct kvm_run *run, struct vcpu_exit *exi
     exit->hypercall.result = 0;
 }
 
+#define DATA_WORDS_SHOWN 5u
+
+/* The words that KVM adds to an internal error; nothing if there are none. */
+static void describe_data(const struct kvm_run *run, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < run->internal.ndata && i < DATA_WORDS_SHOWN && used < size; i++) {
+        used += (size_t)snprintf(text + used, size - used, "%s 0x%llx", i == 0 ? ", data" : "",
+                                 (unsigned long long)run->internal.data[i]);
+    }
+}
+
 static void translate_internal(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
 {
     const struct kvm_run *run = vcpu->run;
-    char text[sizeof(exit->internal.text)];
+    char text[sizeof(exit->internal.text)], data[8 + DATA_WORDS_SHOWN * 19];
+    describe_data(run, data, sizeof(data));
     switch (run->internal.suberror) {
     case KVM_INTERNAL_ERROR_EMULATION:
         kvm_describe_emulation(vcpu, text, sizeof(text));
         break;
     case KVM_INTERNAL_ERROR_SIMUL_EX:
-        snprintf(text, sizeof(text), "KVM met an exception while it delivered another");
+        snprintf(text, sizeof(text), "KVM met an exception while it delivered another%s", data);
         break;
     case KVM_INTERNAL_ERROR_DELIVERY_EV:
-        snprintf(text, sizeof(text), "KVM met an exit while it delivered an event (exit 0x%llx)",
-                 (unsigned long long)(run->internal.ndata > 1 ? run->internal.data[1] : 0));
+        snprintf(text, sizeof(text), "KVM met an exit while it delivered an event (exit 0x%llx)%s",
+                 (unsigned long long)(run->internal.ndata > 1 ? run->internal.data[1] : 0), data);
         break;
     case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
         snprintf(text, sizeof(text), "KVM does not know the hardware's exit 0x%llx",

@@ -147,6 +147,9 @@ void kvm_enable_msr_exits(struct engine_vm *vm);
 int kvm_get_msrs(struct engine_vcpu *vcpu, struct x86_msrs *msrs, struct error *error);
 int kvm_set_msrs(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct error *error);
 
+/* IA32_APIC_BASE alone, which is the LAPIC's mode. If KVM refuses it, kvm_set_msrs notes that. */
+int kvm_set_apic_base(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct error *error);
+
 /* The clock that the guests of KVM know, in nanoseconds; before vCPUs run or while they stand. */
 int kvm_get_clock(struct engine_vm *vm, uint64_t *ns, struct error *error);
 int kvm_set_clock(struct engine_vm *vm, uint64_t ns, struct error *error);

@@ -119,15 +119,30 @@ static struct kvm_irq_routing_entry *route_of(struct engine_vm *vm, unsigned int
     return vm->route_count < KVM_ROUTES_MAX ? &vm->routes[vm->route_count++] : NULL;
 }
 
+static bool is_route_to(const struct kvm_irq_routing_entry *route,
+                        const struct msi_message *message)
+{
+    return route->type == KVM_IRQ_ROUTING_MSI &&
+           route->u.msi.address_lo == (uint32_t)message->address &&
+           route->u.msi.address_hi == (uint32_t)(message->address >> 32) &&
+           route->u.msi.data == message->data;
+}
+
 int kvm_msi_route(struct engine_vm *vm, unsigned int gsi, const struct msi_message *message)
 {
     bool is_the_kernels = vm->irqchip == IRQCHIP_KERNEL && gsi < IOAPIC_PINS;
     if (is_the_kernels || vm->irqchip == IRQCHIP_NONE) {
         return -EINVAL;
     }
+    uint32_t count = vm->route_count;
     struct kvm_irq_routing_entry *route = gsi < ENGINE_ROUTES_MAX ? route_of(vm, gsi) : NULL;
     if (route == NULL) {
         return -ENOSPC;
+    }
+    bool is_new = vm->route_count != count;
+    struct kvm_irq_routing_entry before = *route;
+    if (!is_new && is_route_to(&before, message)) {
+        return 0; /* the kernel takes its time over a new table */
     }
     *route = (struct kvm_irq_routing_entry){
         .gsi = gsi,
@@ -136,7 +151,13 @@ int kvm_msi_route(struct engine_vm *vm, unsigned int gsi, const struct msi_messa
                   .address_hi = (uint32_t)(message->address >> 32),
                   .data = message->data},
     };
-    return set_routes(vm);
+    int code = set_routes(vm);
+    if (code < 0) {
+        /* An entry that is refused would make every later table be refused. */
+        *route = before;
+        vm->route_count = count;
+    }
+    return code;
 }
 
 /* Creation */

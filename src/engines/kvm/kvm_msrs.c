@@ -64,7 +64,7 @@ static const struct msr_place places[] = {
     PLACE(X86_MSR_IA32_FMASK, fmask),
     PLACE(X86_MSR_IA32_KERNEL_GS_BASE, kernel_gs_base),
     PLACE(X86_MSR_IA32_TSC_AUX, tsc_aux),
-    /* After the TSC and the LAPIC's mode, on which it depends. */
+    /* Last: it depends on the TSC and on the LAPIC, which kvm_vcpu_set_state sets before MSRs. */
     PLACE(X86_MSR_IA32_TSC_DEADLINE, tsc_deadline),
 };
 
@@ -150,12 +150,21 @@ int kvm_set_msrs(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct e
     return 0;
 }
 
+int kvm_set_apic_base(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct error *error)
+{
+    struct msr_list list = {.count = 1};
+    list.entries[0] =
+        (struct kvm_msr_entry){.index = X86_MSR_IA32_APIC_BASE, .data = msrs->apic_base};
+    int served = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &list);
+    return served < 0 ? error_set_errno(error, served, "KVM does not take IA32_APIC_BASE") : 0;
+}
+
 /* MSR exits */
 
 /* What our local APIC needs, and KVM would keep to itself without having one. */
 static bool filter_apic_msrs(struct engine_vm *vm)
 {
-    uint8_t denied = 0; /* a bitmap of one bit, which is not set */
+    uint64_t denied = 0; /* a bitmap of one bit, which is not set; the kernel reads eight bytes */
     struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_ALLOW};
     static const uint32_t indices[] = {X86_MSR_IA32_APIC_BASE, X86_MSR_IA32_TSC_DEADLINE};
     for (size_t i = 0; i < sizeof(indices) / sizeof(indices[0]); i++) {
@@ -163,7 +172,7 @@ static bool filter_apic_msrs(struct engine_vm *vm)
             .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
             .nmsrs = 1,
             .base = indices[i],
-            .bitmap = &denied,
+            .bitmap = (uint8_t *)&denied,
         };
     }
     return kvm_ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) == 0;

@@ -80,7 +80,7 @@ static const char *entry_failure(uint64_t reason)
     }
 }
 
-/* A check of the vCPU's state against the rules of VM entry belongs here: it names the rule. */
+/* Which rules of VM entry the vCPU's state breaks is told by the crash report. */
 void kvm_describe_failed_entry(uint64_t reason, char *text, size_t size)
 {
     snprintf(text, size, "the processor refused the guest's state (0x%llx, %s)",

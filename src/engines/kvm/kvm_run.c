@@ -91,6 +91,12 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
                          "KVM can't reach the guest's memory (is the host out of memory or huge "
                          "pages?)");
     }
+    if (code == -ENOMEM) {
+        return error_set(error, ENOMEM,
+                         "KVM has no memory left to run vCPU %u: free some on the host, raise the "
+                         "limit of the control group, or use a smaller --memory",
+                         vcpu->index);
+    }
     return error_set_errno(error, code, "KVM_RUN of vCPU %u", vcpu->index);
 }
 

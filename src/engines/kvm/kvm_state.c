@@ -267,16 +267,19 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
         xcrs.xcrs[0].value = state->xcr0 | X86_XCR0_X87;
         code = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
         if (code < 0) {
-            return error_set_errno(error, code, "KVM refuses 0x%llx in XCR0",
+            return error_set_errno(error, code,
+                                   "KVM refuses 0x%llx in XCR0 (has this host all of it?)",
                                    (unsigned long long)state->xcr0);
         }
     }
     struct kvm_xsave xsave = {0};
     memcpy(&xsave, state->xsave, X86_XSAVE_SIZE);
     uint32_t offset = pkru_offset();
-    if (offset != 0 && state->pkru != 0) {
-        uint64_t present;
-        memcpy(&present, state->xsave + XSTATE_BV_OFFSET, sizeof(present));
+    uint64_t present;
+    memcpy(&present, state->xsave + XSTATE_BV_OFFSET, sizeof(present));
+    /* Also when it is 0: the image may have an older value. A guest without PKRU has none of it. */
+    bool has_pkru = state->pkru != 0 || ((present | state->xcr0) & X86_XCR0_PKRU) != 0;
+    if (offset != 0 && has_pkru) {
         present |= X86_XCR0_PKRU;
         memcpy((uint8_t *)&xsave + XSTATE_BV_OFFSET, &present, sizeof(present));
         memcpy((uint8_t *)&xsave + offset, &state->pkru, sizeof(state->pkru));
@@ -431,6 +434,7 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
                        struct error *error)
 {
     int code = 0;
+    bool has_msrs = (groups & X86_STATE_MSRS) != 0, has_lapic = (groups & X86_STATE_LAPIC) != 0;
     vcpu->ready_for_interrupt = false; /* to be asked for again */
     /* System registers first: KVM checks FPU, MSRs and flags against the mode. */
     if ((groups & X86_STATE_SYSTEM) != 0) {
@@ -442,7 +446,14 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
     if (code == 0 && (groups & X86_STATE_DEBUG) != 0) {
         code = set_debug(vcpu, state, error);
     }
-    if (code == 0 && (groups & X86_STATE_MSRS) != 0) {
+    /* The LAPIC's mode, its registers, then the rest: a new LAPIC cancels IA32_TSC_DEADLINE. */
+    if (code == 0 && has_msrs && has_lapic) {
+        code = kvm_set_apic_base(vcpu, &state->msr, error);
+    }
+    if (code == 0 && has_lapic) {
+        code = set_lapic(vcpu, state, error);
+    }
+    if (code == 0 && has_msrs) {
         code = kvm_set_msrs(vcpu, &state->msr, error);
     }
     if (code == 0 && (groups & X86_STATE_FPU) != 0) {
@@ -450,9 +461,6 @@ int kvm_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
     }
     if (code == 0 && (groups & X86_STATE_EVENTS) != 0) {
         code = set_events(vcpu, state, error);
-    }
-    if (code == 0 && (groups & X86_STATE_LAPIC) != 0) {
-        code = set_lapic(vcpu, state, error);
     }
     return code;
 }

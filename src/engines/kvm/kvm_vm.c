@@ -45,9 +45,10 @@ static int map_slot(struct engine_vm *vm, const struct memory_slot *slot, struct
     };
     int code = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM refuses %llu MiB of memory at 0x%llx",
+        return error_set_errno(error, code, "KVM refuses %llu MiB of memory at 0x%llx%s",
                                (unsigned long long)(slot->length >> 20),
-                               (unsigned long long)slot->base.v);
+                               (unsigned long long)slot->base.v,
+                               code == -ENOMEM ? " (use a smaller --memory, or free some)" : "");
     }
     return 0;
 }
