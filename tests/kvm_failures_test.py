@@ -54,7 +54,7 @@ OTHERS = (
     (f"GET_SREGS=-{errno.EFAULT} GET_SREGS2=-{errno.EFAULT}", "does not give the system registers"),
     (f"SET_SREGS=-{errno.EINVAL} SET_SREGS2=-{errno.EINVAL}", "refuses the system registers"),
     (f"RUN=-{errno.EFAULT}", "can't reach the guest's memory"),
-    (f"RUN=-{errno.ENOMEM}", "KVM_RUN of vCPU 0"),
+    (f"RUN=-{errno.ENOMEM}", "no memory left to run vCPU 0: free some"),
 )
 
 
