@@ -1,4 +1,5 @@
 /* The VM object and the run loop: exits, errors, endings, the null engine, timers, statistics. */
+#include "vm/halt_watch.h"
 #include "vm/vm.h"
 
 #include <errno.h>
@@ -494,8 +495,27 @@ static void test_stats_while_running(void)
     vm_destroy(vm);
 }
 
+/* Who does not answer a round is not asleep in it, whatever it answered before. */
+static void test_halt_watch_rounds(void)
+{
+    struct vm *vm = make_scripted(2);
+    for (vm->halt_round = 1; vm->halt_round <= 3; vm->halt_round++) {
+        halt_watch_answer(&vm->vcpus[0], false, 0x100);
+        halt_watch_answer(&vm->vcpus[1], true, 0x200);
+    }
+    for (; vm->halt_round <= 7; vm->halt_round++) {
+        halt_watch_answer(&vm->vcpus[0], true, 0x100);
+    }
+    CHECK_EQUAL(vm->outcome, VM_RUNNING);
+    halt_watch_answer(&vm->vcpus[0], true, 0x100);
+    halt_watch_answer(&vm->vcpus[1], true, 0x200);
+    CHECK_EQUAL(vm->outcome, VM_STUCK);
+    vm_destroy(vm);
+}
+
 int main(void)
 {
+    test_halt_watch_rounds();
     test_options();
     test_never_started();
     test_vcpu_creation_fails();

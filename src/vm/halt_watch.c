@@ -15,6 +15,9 @@ static void ask(void *context)
 {
     struct vm *vm = context;
     struct timer_host *timers = vm_timer_host(vm);
+    pthread_mutex_lock(&vm->lock);
+    vm->halt_round++;
+    pthread_mutex_unlock(&vm->lock);
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         vcpu_request(&vm->vcpus[i], VCPU_REQUEST_HALT_WATCH);
     }
@@ -41,8 +44,11 @@ void halt_watch_answer(struct vcpu *vcpu, bool asleep, uint64_t rip)
     bool as_before = asleep && vcpu->asleep_answers != 0 && vcpu->asleep_rip == rip;
     vcpu->asleep_answers = as_before ? vcpu->asleep_answers + 1 : asleep ? 1 : 0;
     vcpu->asleep_rip = rip;
+    vcpu->asleep_round = vm->halt_round;
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
-        stuck = stuck && vm->vcpus[i].asleep_answers >= ANSWERS;
+        const struct vcpu *each = &vm->vcpus[i];
+        /* One that is busy in a device has not answered lately, whatever it said before. */
+        stuck = stuck && each->asleep_answers >= ANSWERS && each->asleep_round == vm->halt_round;
     }
     pthread_mutex_unlock(&vm->lock);
     if (stuck) {

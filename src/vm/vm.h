@@ -95,6 +95,7 @@ struct vcpu {
     struct engine_counters counters;
     /* Of vm/halt_watch.h, under vm->lock: answers in a row that it sleeps, and where. */
     unsigned int asleep_answers;
+    unsigned int asleep_round; /* of the last answer */
     uint64_t asleep_rip;
     atomic_bool counters_wanted; /* at its next exit; set by any thread, cleared by its own */
 };
@@ -129,6 +130,7 @@ struct vm {
     int outcome_code;
     unsigned int outcome_vcpu; /* whose exit decided it; VM_VCPUS_MAX when none did */
     char outcome_text[512];    /* details for people: the panic's words, the engine's error */
+    unsigned int halt_round;   /* how often halt_watch.h has asked all vCPUs */
     unsigned int halted;       /* vCPUs that wait in HLT or for SIPI and no interrupt can wake */
     unsigned int created;      /* vCPUs whose engine part is there, or could not be made */
     bool go;                   /* all are: the vCPUs may run */
