@@ -285,8 +285,12 @@ static void test_a_thousand_vms(void)
     read_memory(&resident_after, &mapped_after);
     CHECK_EQUAL(failed, 0);
     CHECK_EQUAL(open_descriptors(), descriptors);
+#ifdef __SANITIZE_ADDRESS__
+    SKIP("the address sanitizer keeps what was freed");
+#else
     CHECK(resident_after <= resident + GROWTH);
     CHECK(mapped_after <= mapped + GROWTH);
+#endif
 }
 
 static void test_probe(void)

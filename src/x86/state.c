@@ -79,6 +79,7 @@ static void reset_vector_state(struct x86_state *state)
 
 void x86_state_reset(struct x86_state *state)
 {
+    state->pdptrs_known = false;
     reset_core(state);
     state->cr0 = X86_CR0_CD | X86_CR0_NW | X86_CR0_ET;
     reset_vector_state(state);

@@ -302,8 +302,9 @@ static void publish(const struct analysis *analysis, struct unit *unit)
     for (unsigned int i = 0; i < unit->count; i++) {
         for (unsigned int access = 0; access < UNIT_ACCESSES; access++) {
             unsigned int owner = analysis->owner[i][access];
-            const struct candidate *candidate = &analysis->candidates[owner];
-            int8_t slot = owner == NOBODY ? NO_GROUP : candidate->slot;
+            const struct candidate *candidate =
+                owner == NOBODY ? NULL : &analysis->candidates[owner];
+            int8_t slot = candidate == NULL ? NO_GROUP : candidate->slot;
             struct unit_grouping *grouping = &unit->instruction[i].grouping[access];
             *grouping = (struct unit_grouping){.group = slot};
             if (slot != NO_GROUP) {
