@@ -81,7 +81,9 @@ static void test_mappings(void)
     CHECK_EQUAL(count_writable_and_executable(), 0);
     code_memory_destroy(memory);
     CHECK(strstr(mapping_of(code), " r-xs ") == NULL);
-#ifndef __SANITIZE_ADDRESS__ /* which maps memory of its own */
+#ifdef __SANITIZE_ADDRESS__ /* which maps memory of its own */
+    (void)before;
+#else
     CHECK_EQUAL(mapping_count(), before);
 #endif
 }
