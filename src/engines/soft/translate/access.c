@@ -80,6 +80,12 @@ static struct emit_memory group_memory(struct generate *generate, struct unit_gr
 
 /* --- for the instructions --- */
 
+static struct check check_of(const struct address *address, const struct access *access)
+{
+    return (struct check){
+        .address = *address, .size = access->size, .write = access->write, .alone = access->alone};
+}
+
 /*
  * The guest's own operand with the distance to host addresses as an index: nothing that the access
  * waits for comes from the check then.
@@ -104,8 +110,7 @@ static bool rsp_stays(const struct generate *generate, enum unit_access which,
 static struct emit_memory single_memory(struct generate *generate, enum unit_access which,
                                         const struct address *address, const struct access *access)
 {
-    struct check check = {
-        .address = *address, .size = access->size, .write = access->write, .alone = access->alone};
+    struct check check = check_of(address, access);
     generate_clobber_flags_before(generate);
     if (check_is_by_stack(address) && !access->in_r10 && rsp_stays(generate, which, access)) {
         return stack_memory(generate, &check, access);
@@ -181,26 +186,20 @@ struct emit_memory generate_stack(struct generate *generate, unsigned int base,
     return make_access(generate, UNIT_STACK, &address, access);
 }
 
-static void host_address(struct generate *generate, struct address address,
-                         const struct access *access)
-{
-    struct check check = {
-        .address = address, .size = access->size, .write = access->write, .alone = access->alone};
-    check_to_host(generate, &check);
-}
-
 void generate_pointer(struct generate *generate, unsigned int reg, const struct access *access)
 {
     struct address address = {
         .base = reg, .index = X86_REGISTER_NONE, .size = 8, .segment = X86_DS};
-    host_address(generate, address, access);
+    struct check check = check_of(&address, access);
+    check_to_host(generate, &check);
 }
 
 void generate_found_address(struct generate *generate, unsigned int segment,
                             const struct access *access)
 {
     struct address address = {.segment = segment, .found = true};
-    host_address(generate, address, access);
+    struct check check = check_of(&address, access);
+    check_to_host(generate, &check);
 }
 
 unsigned int generate_free_scratch(struct emit_memory memory)

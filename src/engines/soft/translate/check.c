@@ -4,15 +4,20 @@
 
 /* --- addresses --- */
 
+static bool has_segment_base(const struct address *address)
+{
+    return address->segment == X86_FS || address->segment == X86_GS;
+}
+
 /* EFLAGS go where there is a base. */
-static void add_segment_base(struct generate *generate, unsigned int segment)
+static void add_segment_base(struct generate *generate, const struct address *address)
 {
     struct emitter *emitter = &generate->emitter;
-    if (segment != X86_FS && segment != X86_GS) {
+    if (!has_segment_base(address)) {
         return;
     }
     emit_alu_memory(emitter, EMIT_ADD, T0,
-                    emit_gs(offsetof(struct soft_cpu, address_base) + 8u * segment));
+                    emit_gs(offsetof(struct soft_cpu, address_base) + 8u * address->segment));
     if (!unit_is_64bit(generate->unit)) {
         EMIT(emitter, 0x45, 0x89, 0xd2); /* MOV R10D, R10D: linear addresses are cut to 32 bits */
     }
@@ -48,18 +53,13 @@ void check_linear_address(struct generate *generate, const struct address *addre
 {
     check_address_into(generate, T0, address);
     generate_scratch(generate);
-    add_segment_base(generate, address->segment);
+    add_segment_base(generate, address);
 }
 
 void generate_linear_again(struct generate *generate, const struct address *address)
 {
     generate_scratch(generate);
     check_linear_address(generate, address);
-}
-
-static bool has_segment_base(const struct address *address)
-{
-    return address->segment == X86_FS || address->segment == X86_GS;
 }
 
 bool check_is_by_stack(const struct address *address)

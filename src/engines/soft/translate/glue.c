@@ -168,6 +168,8 @@ _Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_ENTRIES == 4096 &
                    offsetof(struct soft_tlb, entry) == 0,
                "the index is made of linear address bits 12 to 23, 32 bytes an entry");
 
+_Static_assert(offsetof(struct translate_site, limit) < 128, "reached by one byte");
+
 static struct emit_memory stack_field(unsigned int kind, size_t field)
 {
     return emit_gs(offsetof(struct soft_cpu, translate.stack) +
