@@ -162,6 +162,7 @@ static void test_refused(void)
             "--trace", "code");
     REFUSED("--irqchip is for the engine kvm", "--kernel", "k", "-e", "soft", "--irqchip", "none");
     REFUSED("there is no irqchip 'off'", "--kernel", "k", "--irqchip", "off");
+    REFUSED("there are shadow and all", "--kernel", "k", "--trap", "some");
     REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "two");
     REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "3-2");
     REFUSED("a host CPU", "--kernel", "k", "--cpu-affinity", "1,");
@@ -171,6 +172,18 @@ static void test_refused(void)
     REFUSED("is not an address", "--flat", "f", "--at", "here");
     REFUSED("is not a port", "--flat", "f", "--debug-exit", "65536");
     REFUSED("number of seconds", "--kernel", "k", "--timeout", "soon");
+}
+
+static void test_trap(void)
+{
+    struct run_options options;
+    struct error error;
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", NULL), 0);
+    CHECK_EQUAL(options.trap, ENGINE_TRAP_SHADOW);
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "--trap", "all", NULL), 0);
+    CHECK_EQUAL(options.trap, ENGINE_TRAP_ALL);
+    CHECK_EQUAL(parse(&options, &error, "--kernel", "k", "--trap", "shadow", NULL), 0);
+    CHECK_EQUAL(options.trap, ENGINE_TRAP_SHADOW);
 }
 
 static void test_affinity(void)
@@ -253,6 +266,7 @@ int main(void)
     test_nearest();
     test_run_options();
     test_refused();
+    test_trap();
     test_affinity();
     test_engine_arguments();
     test_outcomes();

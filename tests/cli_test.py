@@ -631,8 +631,8 @@ def test_engine_choice(check, trapeze, guests, engines):
     check.contains(result.errors, "it takes tier=translate|interpreter", "the settings that there are")
 
 
-# Settings that the engine soft refuses once it is asked; --code-cache is a size, but not one that it takes.
-REFUSED_BY_SOFT = [
+# What engines refuse once they are asked; --code-cache is a size, but not one that soft takes.
+REFUSED_BY_ENGINES = [
     ("soft", ["--code-cache", "1023K"], "from 1M to 1G"),
     ("soft", ["--code-cache", "2G"], "from 1M to 1G"),
     ("soft,tier=interpreter", ["--perf-map"], "perf-map is about translated code"),
@@ -640,12 +640,15 @@ REFUSED_BY_SOFT = [
     ("soft,tier=hot", [], "there are translate, interpreter"),
     ("soft,check=lockstep=1", [], "there is lockstep"),
     ("soft," + "count," * 60, [], "longer than"),
+    ("soft,check=lockstep", ["--trap", "all"], "take one of them away"),
+    ("kvm", ["--trap", "all"], "the kernel decides what leaves its guests"),
+    ("null", ["--trap", "all"], "it runs no instructions"),
 ]
 
 
 def test_soft_settings(check, trapeze, guests):
     guest = guests.file(debug_exit(1))
-    for engine, options, words in REFUSED_BY_SOFT:
+    for engine, options, words in REFUSED_BY_ENGINES:
         result = run_guest(trapeze, engine, guest, *options)
         check.equal(result.status, USAGE, f"{engine} {options}", result)
         check.contains(result.errors, words, f"{engine} {options}")
@@ -657,6 +660,26 @@ def test_soft_settings(check, trapeze, guests):
     check.contains(result.errors, "\nengine soft:\n", "--stats: what the engine counted")
     result = run_guest(trapeze, "soft", guest, "--trace", "code")
     check.equal(result.status, 1, "--trace code", result)
+
+
+def test_trap(check, trapeze, guests):
+    """PUSHF; POPF; CPUID in a loop of three rounds, and exit: what --stats, --trace and the report say of it."""
+    code = bytes.fromhex("b90300 669c 669d 51 31c0 0fa2 59 e2f4") + debug_exit(7)
+    guest = guests.file(code)
+    with tempfile.TemporaryDirectory() as directory:
+        trace = os.path.join(directory, "trace")
+        result = run_guest(trapeze, "soft", guest, "--trap", "all", "--stats", "--trace", trace)
+        check.equal(result.status, 7, "--trap all", result)
+        for name in ("pushf", "popf", "cpuid"):
+            check.that(re.search(rf"^instruction +3 +[0-9.]+ +[0-9.]+ +{name}$", result.errors, re.MULTILINE),
+                       f"--stats counts {name}", result)
+        listed = run([trapeze, "report", trace, "--list"]).output
+        check.equal(re.findall(r" instruction (\w+)$", listed, re.MULTILINE), ["pushf", "popf", "cpuid"] * 3, "--trace has them")
+        text = run([trapeze, "report", trace, "--text"]).output
+        check.that(re.search(r"^instruction +3 .* popf$", text, re.MULTILINE), "the report has them", text)
+        result = run_guest(trapeze, "soft", guest, "--trap", "shadow", "--stats")
+        check.equal(result.status, 7, "--trap shadow", result)
+        check.that("instruction " not in result.errors.replace("guest instruction", ""), "nothing traps", result)
 
 
 PERF_LINE = re.compile(r"[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+_(user|kernel)_[0-9a-f]+\n")
@@ -708,6 +731,7 @@ def main():
         if "soft" in engines:
             test_engine_choice(check, trapeze, guests, engines)
             test_soft_settings(check, trapeze, guests)
+            test_trap(check, trapeze, guests)
             test_perf_map(check, trapeze, guests)
             test_states(check, trapeze, guests, "soft")
     check.finish()

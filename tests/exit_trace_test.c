@@ -92,6 +92,9 @@ static struct vcpu_exit example(enum exit_reason reason, uint8_t *data)
         exit.hypercall.number = 5;
         exit.hypercall.result = 6;
         break;
+    case EXIT_INSTRUCTION:
+        exit.instruction.operation = X86_OP_POPF;
+        break;
     default:
         break;
     }
@@ -130,6 +133,10 @@ static void check_example(const struct trace_info *info, const struct trace_exit
     case EXIT_HYPERCALL:
         CHECK_EQUAL(record->address, 5);
         CHECK_EQUAL(record->value, 6);
+        break;
+    case EXIT_INSTRUCTION:
+        CHECK(strcmp(trace_info_device(info, TRACE_SPACE_INSTRUCTION, record->address)->name,
+                     "popf") == 0);
         break;
     default:
         CHECK((record->flags & TRACE_RECORD_HAS_ADDRESS) == 0);

@@ -82,10 +82,10 @@ def assemble(directory, name, bits):
 
 
 class Engine:
-    """An engine as `trapeze probe` describes it."""
+    """An engine as `trapeze probe` describes it, and the policy that it is run with."""
 
-    def __init__(self, name, probe):
-        self.name = name
+    def __init__(self, name, probe, trap="shadow"):
+        self.name, self.trap = name, trap
         found = re.search(rf"^{name} +(.*(?:\n  .*)*)", probe, re.MULTILINE)
         self.text = found.group(1) if found else "not built in"
         speed = re.search(r"speed: ([0-9.]+) million", self.text)
@@ -114,12 +114,12 @@ class Engine:
         return self.name == "kvm" and self.mips < 50
 
 
-ENGINES = ("soft", "kvm")
+ENGINES = (("soft", "shadow"), ("soft", "all"), ("kvm", "shadow"))
 
 
 def command(trapeze, image, guest, mode, engine):
-    return [trapeze, "run", "--flat", image, "--mode", mode, "--engine", engine, "--memory", "16M", "--timeout", "60",
-            *guest.options]
+    return [trapeze, "run", "--flat", image, "--mode", mode, "--engine", engine.words(), "--trap", engine.trap,
+            "--memory", "16M", "--timeout", "60", *guest.options]
 
 
 def check_result(check, guest, what, result, is_kvm):
@@ -138,10 +138,10 @@ def check_result(check, guest, what, result, is_kvm):
 
 def test_guest(check, trapeze, image, guest, mode, engine):
     """Runs it; returns why it could not be run after all, or None."""
-    result = run(command(trapeze, image, guest, mode, engine.words()))
+    result = run(command(trapeze, image, guest, mode, engine))
     if engine.is_slow_kvm() and "KVM can't emulate an instruction" in result.errors:
         return "kvm of this host interprets its guests and does not know all instructions"
-    check_result(check, guest, f"{guest.name}, {mode}, {engine.name}", result, engine.name == "kvm")
+    check_result(check, guest, f"{guest.name}, {mode}, {engine.name}, trap {engine.trap}", result, engine.name == "kvm")
     return None
 
 
@@ -149,7 +149,7 @@ def main():
     check = Checks()
     trapeze, wanted = sys.argv[1], sys.argv[2:]
     probe = run([trapeze, "probe"]).output
-    engines = [Engine(name, probe) for name in ENGINES]
+    engines = [Engine(name, probe, trap) for name, trap in ENGINES]
     skips = {}
     with tempfile.TemporaryDirectory() as directory:
         for guest in GUESTS:

@@ -57,11 +57,12 @@ void soft_guest_set_interrupts(struct soft_guest *guest, const struct interrupt_
     guest->source = source;
 }
 
-static bool make_engine(struct soft_guest *guest, struct error *error)
+static bool make_engine(struct soft_guest *guest, enum engine_trap trap, struct error *error)
 {
     struct engine_vm_options options = {.memory = guest->memory,
                                         .vcpu_count = 1,
                                         .tsc_hz = 1000000000,
+                                        .trap = trap,
                                         .arguments = soft_tier_arguments()};
     struct cpuid_table cpuid;
     guest->interrupts = (struct interrupt_source){.pending = forward_pending,
@@ -100,13 +101,19 @@ static void write_vectors(struct soft_guest *guest)
 
 bool soft_guest_open(struct soft_guest *guest, enum soft_guest_mode mode)
 {
+    return soft_guest_open_trapping(guest, mode, ENGINE_TRAP_SHADOW);
+}
+
+bool soft_guest_open_trapping(struct soft_guest *guest, enum soft_guest_mode mode,
+                              enum engine_trap trap)
+{
     struct guestmem_options options = {.shared = false};
     struct error error;
     memset(guest, 0, sizeof(*guest));
     guest->is_64bit = mode == SOFT_GUEST_64;
     if (!good(guestmem_create(&options, &guest->memory, &error), &error, "memory") ||
         !good(guestmem_add(guest->memory, gpa(0), SOFT_GUEST_MEMORY, 0, &error), &error, "RAM") ||
-        !make_engine(guest, &error)) {
+        !make_engine(guest, trap, &error)) {
         soft_guest_close(guest);
         return false;
     }

@@ -40,6 +40,8 @@ struct soft_guest {
 
 /* False (and a failed check printed) when the engine can't be had. */
 bool soft_guest_open(struct soft_guest *guest, enum soft_guest_mode mode);
+bool soft_guest_open_trapping(struct soft_guest *guest, enum soft_guest_mode mode,
+                              enum engine_trap trap);
 void soft_guest_close(struct soft_guest *guest);
 
 /* Interrupts come from there from now on. */

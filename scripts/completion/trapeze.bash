@@ -24,6 +24,10 @@ _trapeze() {
         mapfile -t COMPREPLY < <(compgen -W 'kernel split none' -- "$current")
         return
         ;;
+    --trap)
+        mapfile -t COMPREPLY < <(compgen -W 'shadow all' -- "$current")
+        return
+        ;;
     --mode)
         mapfile -t COMPREPLY < <(compgen -W 'real protected paged long' -- "$current")
         return

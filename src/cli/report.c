@@ -109,7 +109,8 @@ static void print_exit(const struct trace_info *info, const struct trace_exit *e
         printf(" %s %u", (record->flags & TRACE_RECORD_WRITE) != 0 ? "write" : "read",
                record->size);
     }
-    if ((record->flags & TRACE_RECORD_HAS_ADDRESS) != 0) {
+    bool is_named_alone = kind->space == TRACE_SPACE_INSTRUCTION;
+    if ((record->flags & TRACE_RECORD_HAS_ADDRESS) != 0 && !is_named_alone) {
         printf(" 0x%" PRIx64, record->address);
     }
     if ((record->flags & TRACE_RECORD_HAS_VALUE) != 0) {

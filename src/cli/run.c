@@ -202,6 +202,7 @@ static int run_machine(const struct run_options *options, const struct engine_op
     }
     struct machine_options machine_options = {.engine = engine,
                                               .engine_arguments = arguments,
+                                              .trap = options->trap,
                                               .cpu = options->cpu,
                                               .memory_bytes = options->memory_bytes,
                                               .vcpu_count = options->vcpu_count,

@@ -188,6 +188,19 @@ static int set_irqchip(void *target, const char *value, struct error *error)
                      value);
 }
 
+static int set_trap(void *target, const char *value, struct error *error)
+{
+    static const char *const names[] = {[ENGINE_TRAP_SHADOW] = "shadow", [ENGINE_TRAP_ALL] = "all"};
+    for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            ((struct run_options *)target)->trap = (enum engine_trap)i;
+            return 0;
+        }
+    }
+    return error_set(error, EINVAL, "there is no way to trap '%s'; there are shadow and all",
+                     value);
+}
+
 static int set_console(void *target, const char *value, struct error *error)
 {
     (void)error;
@@ -303,6 +316,10 @@ const struct option run_option_table[] = {
      "which interrupt controllers kvm leaves to the kernel: kernel (all), split\n"
      "(the local APICs), none",
      set_irqchip},
+    {"trap", 0, "WHAT",
+     "which sensitive instructions leave the guest: shadow (default: what a device\n"
+     "or the monitor must answer), all (each of them)",
+     set_trap},
     {"code-cache", 0, "SIZE", "how much translated code soft keeps: 1M to 1G (default 64M)",
      set_code_cache},
     {"console", 0, "WHERE", "stdio (default), none, pty, file:PATH", set_console},

@@ -43,6 +43,7 @@ struct run_options {
     const char *engine_arguments;        /* "key=value,…", or NULL */
     const char *code_cache;              /* a valid size, as typed; NULL: not given */
     bool perf_map;
+    enum engine_trap trap;
     const char *irqchip; /* kernel, split or none; NULL: not given */
     bool trace_code;
     const char *trace_exits; /* a file, or NULL */

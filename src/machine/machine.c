@@ -57,6 +57,7 @@ static int make_vm(struct machine *machine, const struct machine_options *option
     }
     struct vm_options vm_options = {.engine = options->engine,
                                     .engine_arguments = options->engine_arguments,
+                                    .trap = options->trap,
                                     .memory = memory,
                                     .vcpu_count = options->vcpu_count,
                                     .affinity = options->affinity,

@@ -24,6 +24,7 @@ struct machine;
 struct machine_options {
     const struct engine_ops *engine;
     const char *engine_arguments; /* may be NULL */
+    enum engine_trap trap;        /* what leaves the engine */
     const char *cpu;              /* a model of machine/cpu_model.h; NULL: all that there is */
     uint64_t memory_bytes;
     unsigned int vcpu_count;

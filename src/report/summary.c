@@ -238,8 +238,12 @@ const struct trace_kind *summary_kind(const struct summary *summary, unsigned in
 void summary_address_text(const struct summary *summary, const struct summary_place *place,
                           char *text, size_t size)
 {
-    bool is_number = summary_kind(summary, place->series)->space == TRACE_SPACE_OTHER;
-    snprintf(text, size, is_number ? "%" PRIu64 : "0x%" PRIx64, place->address);
+    enum trace_space space = summary_kind(summary, place->series)->space;
+    if (space == TRACE_SPACE_INSTRUCTION) {
+        text[0] = '\0';
+        return;
+    }
+    snprintf(text, size, space == TRACE_SPACE_OTHER ? "%" PRIu64 : "0x%" PRIx64, place->address);
 }
 
 const char *summary_device(const struct summary *summary, const struct summary_place *place)

@@ -70,7 +70,7 @@ uint64_t summary_percentile(const struct summary_series *series, double share);
 /* The kind that a series is of. */
 const struct trace_kind *summary_kind(const struct summary *summary, unsigned int series);
 
-/* "0x3f8", or a number where the address is none. */
+/* "0x3f8", or a number where the address is none; "" where its name says it all. */
 void summary_address_text(const struct summary *summary, const struct summary_place *place,
                           char *text, size_t size);
 

@@ -31,11 +31,24 @@ struct engine_probe {
     double exit_us;     /* measured microseconds of one port exit; 0 if not measured */
 };
 
+/*
+ * Where the guest's sensitive instructions (x86/sensitive.h) are carried out.
+ *
+ * ENGINE_TRAP_SHADOW: in the engine, on a state of the processor that is the guest's own; only what
+ *                     a device or the monitor must answer leaves it.
+ * ENGINE_TRAP_ALL:    each leaves the guest first, as on a machine that can be virtualised by trap
+ *                     and emulate: EXIT_INSTRUCTION, or an exit that the engine counts itself.
+ *
+ * An engine that can't offer a policy refuses it at vm_create: -EINVAL, with the reason.
+ */
+enum engine_trap { ENGINE_TRAP_SHADOW, ENGINE_TRAP_ALL };
+
 /* What an engine's VM is made from. */
 struct engine_vm_options {
     struct guestmem *memory; /* slots are already there; the engine maps them at creation */
     unsigned int vcpu_count;
-    uint64_t tsc_hz;       /* frequency the guest is told; what the host's TSC runs at */
+    uint64_t tsc_hz; /* frequency the guest is told; what the host's TSC runs at */
+    enum engine_trap trap;
     const char *arguments; /* engine-specific "key=value,…" from --engine NAME,…; NULL if none */
 };
 

@@ -20,6 +20,7 @@ const char *exit_reason_name(enum exit_reason reason)
         [EXIT_EOI] = "eoi",
         [EXIT_SYSTEM_EVENT] = "system-event",
         [EXIT_INTERNAL] = "internal",
+        [EXIT_INSTRUCTION] = "instruction",
     };
     unsigned int index = (unsigned int)reason;
     return index < EXIT_REASON_COUNT && names[index] != NULL ? names[index] : "unknown";

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "x86/decode/operation.h"
+
 enum exit_reason {
     EXIT_NONE,   /* nothing to complete: the first run */
     EXIT_KICKED, /* another thread asked; nothing to serve */
@@ -28,6 +30,7 @@ enum exit_reason {
     EXIT_EOI,              /* the end of a level-triggered interrupt of our IOAPIC */
     EXIT_SYSTEM_EVENT,     /* the kernel's own reset, shutdown or crash report */
     EXIT_INTERNAL,         /* the engine can't go on; words in internal.text */
+    EXIT_INSTRUCTION,      /* a sensitive instruction is about to run; nothing to serve */
     EXIT_REASON_COUNT
 };
 
@@ -88,6 +91,9 @@ struct vcpu_exit {
         struct {
             uint64_t rip, dr6;
         } debug;
+        struct {
+            enum x86_operation operation; /* a row of x86/sensitive.h */
+        } instruction;
     };
 };
 

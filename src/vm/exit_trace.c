@@ -18,9 +18,11 @@
 #include "vm/trace_format.h"
 #include "vm/trace_record.h"
 #include "x86/msr.h"
+#include "x86/sensitive.h"
 
-#define CHUNKS               16u /* of each vCPU: a megabyte, or some 100,000 exits */
-#define NANOSECONDS_A_SECOND UINT64_C(1000000000)
+#define INSTRUCTION_NAMES_MAX 100u /* rows of x86/sensitive.h */
+#define CHUNKS                16u  /* of each vCPU: a megabyte, or some 100,000 exits */
+#define NANOSECONDS_A_SECOND  UINT64_C(1000000000)
 
 /* How long a pipe's reader may take nothing when all else has ended, and how often that is asked.
  */
@@ -190,7 +192,7 @@ static void put_kinds(struct names *names)
     static const uint8_t spaces[EXIT_REASON_COUNT] = {
         [EXIT_PIO] = TRACE_SPACE_PORT,        [EXIT_MMIO] = TRACE_SPACE_MEMORY,
         [EXIT_RDMSR] = TRACE_SPACE_MSR,       [EXIT_WRMSR] = TRACE_SPACE_MSR,
-        [EXIT_HYPERCALL] = TRACE_SPACE_OTHER,
+        [EXIT_HYPERCALL] = TRACE_SPACE_OTHER, [EXIT_INSTRUCTION] = TRACE_SPACE_INSTRUCTION,
     };
     for (unsigned int i = 0; i < EXIT_REASON_COUNT; i++) {
         put_byte(names, spaces[i]);
@@ -238,7 +240,22 @@ static void put_msrs(struct names *names)
     }
 }
 
-_Static_assert(2 * BUS_MAPPINGS_MAX + MSR_NAMES <= TRACE_DEVICES_MAX, "each device is named");
+/* Those that have an exit of their own are known by that; returns how many are left. */
+static uint32_t put_instructions(struct names *names)
+{
+    uint32_t count = 0;
+    for (unsigned int i = 0; i < X86_OP_COUNT; i++) {
+        const struct x86_sensitive *row = x86_sensitive_find((enum x86_operation)i);
+        if (row != NULL && !row->always_leaves && count < INSTRUCTION_NAMES_MAX) {
+            put_device(names, TRACE_SPACE_INSTRUCTION, i, 1, row->name);
+            count++;
+        }
+    }
+    return count;
+}
+
+_Static_assert(2 * BUS_MAPPINGS_MAX + MSR_NAMES + INSTRUCTION_NAMES_MAX <= TRACE_DEVICES_MAX,
+               "each device is named");
 
 static void write_header(struct exit_trace *trace, const char *engine, const struct bus *ports,
                          const struct bus *mmio)
@@ -250,6 +267,7 @@ static void write_header(struct exit_trace *trace, const char *engine, const str
     put_devices(&names, ports, TRACE_SPACE_PORT);
     put_devices(&names, mmio, TRACE_SPACE_MEMORY);
     put_msrs(&names);
+    uint32_t instructions = put_instructions(&names);
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
     uint64_t start = clock_now_ns();
@@ -262,7 +280,7 @@ static void write_header(struct exit_trace *trace, const char *engine, const str
         .start_unix_ns = (uint64_t)wall.tv_sec * NANOSECONDS_A_SECOND + (uint64_t)wall.tv_nsec,
         .vcpu_count = trace->vcpu_count,
         .kind_count = EXIT_REASON_COUNT,
-        .device_count = ports->count + mmio->count + (uint32_t)MSR_NAMES,
+        .device_count = ports->count + mmio->count + (uint32_t)MSR_NAMES + instructions,
     };
     header.checksum = trace_header_checksum(header, bytes);
     memcpy(bytes, &header, sizeof(header));

@@ -37,7 +37,8 @@ enum trace_space {
     TRACE_SPACE_PORT,
     TRACE_SPACE_MEMORY,
     TRACE_SPACE_MSR,
-    TRACE_SPACE_OTHER, /* a number, such as a hypercall's */
+    TRACE_SPACE_OTHER,       /* a number, such as a hypercall's */
+    TRACE_SPACE_INSTRUCTION, /* sensitive instructions: the number says nothing, the name all */
     TRACE_SPACE_COUNT
 };
 

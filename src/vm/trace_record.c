@@ -58,6 +58,10 @@ void trace_record_describe(const struct vcpu_exit *exit, struct trace_record *re
         record->address = exit->hypercall.number;
         record->flags |= TRACE_RECORD_HAS_ADDRESS;
         break;
+    case EXIT_INSTRUCTION:
+        record->address = exit->instruction.operation;
+        record->flags = TRACE_RECORD_HAS_ADDRESS;
+        break;
     case EXIT_ENTRY_FAILED:
         describe_value(record, exit->entry_failed.hardware_reason);
         break;

@@ -30,7 +30,7 @@ struct trace_record {
     uint32_t count;    /* elements; 1 unless TRACE_RECORD_HAS_COUNT */
     uint64_t since;    /* ticks from the end of the exit before: the guest's own time */
     uint64_t duration; /* ticks until it was served */
-    uint64_t address;  /* port, guest physical address, MSR, number of a hypercall */
+    uint64_t address;  /* port, guest physical address, MSR, number of a hypercall, instruction */
     uint64_t value;    /* what was written, or read; the first of several elements */
 };
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "x86/sensitive.h"
+
 /* All elements of an IN or OUT, string forms included, at one port. */
 static struct exit_account serve_pio(struct vcpu *vcpu)
 {
@@ -126,6 +128,14 @@ static void stop_for_system_event(struct vcpu *vcpu)
     }
 }
 
+/* Counted under its name. The engine carries it out at its next run. */
+static struct exit_account account_instruction(const struct vcpu *vcpu)
+{
+    enum x86_operation operation = vcpu->exit.instruction.operation;
+    const struct x86_sensitive *row = x86_sensitive_find(operation);
+    return (struct exit_account){.key = operation, .name = row == NULL ? NULL : row->name};
+}
+
 struct exit_account vcpu_serve_exit(struct vcpu *vcpu)
 {
     switch (vcpu->exit.reason) {
@@ -138,6 +148,8 @@ struct exit_account vcpu_serve_exit(struct vcpu *vcpu)
         return serve_msr(vcpu);
     case EXIT_EOI:
         return serve_eoi(vcpu);
+    case EXIT_INSTRUCTION:
+        return account_instruction(vcpu);
     case EXIT_HYPERCALL:
         vcpu->exit.hypercall.result = HYPERCALL_UNKNOWN;
         break;

@@ -51,6 +51,7 @@ static int build(struct vm *vm, const struct vm_options *options, struct error *
         .memory = options->memory,
         .vcpu_count = options->vcpu_count,
         .tsc_hz = options->tsc_hz,
+        .trap = options->trap,
         .arguments = options->engine_arguments,
     };
     code = vm->engine->vm_create(&engine_options, &vm->engine_vm, error);

@@ -44,6 +44,7 @@ struct vm_options {
     const unsigned int *affinity;
     unsigned int affinity_count;
     uint64_t tsc_hz;          /* of the host's time-stamp counter, not 0 */
+    enum engine_trap trap;    /* what leaves the engine */
     struct exit_trace *trace; /* of as many vCPUs; stays the caller's. NULL: none */
 };
 

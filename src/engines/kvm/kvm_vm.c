@@ -103,6 +103,11 @@ int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **ou
     if (code != 0) {
         return code;
     }
+    if (options->trap != ENGINE_TRAP_SHADOW) {
+        return error_set(error, EINVAL,
+                         "--trap all is not for --engine kvm: the kernel decides what leaves its "
+                         "guests; take --engine soft");
+    }
     struct engine_vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL) {
         return error_set(error, ENOMEM, "no memory for a KVM VM");

@@ -24,6 +24,10 @@ static void null_probe(struct engine_probe *probe)
 static int null_vm_create(const struct engine_vm_options *options, struct engine_vm **out,
                           struct error *error)
 {
+    if (options->trap != ENGINE_TRAP_SHADOW) {
+        return error_set(error, EINVAL,
+                         "--trap all is not for --engine null: it runs no instructions");
+    }
     struct engine_vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL) {
         return error_set(error, ENOMEM, "no memory for a VM without a CPU");

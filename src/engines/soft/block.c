@@ -8,9 +8,11 @@
 #include "engines/soft/code.h"
 #include "engines/soft/dispatch.h"
 #include "engines/soft/fast.h"
+#include "engines/soft/fast_operand.h"
 #include "engines/soft/tlb_set.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/translate/translate.h"
+#include "engines/soft/trap.h"
 
 #define ARENA_BYTES     (UINT64_C(32) << 20)
 #define BLOCK_OPS_MAX   64
@@ -244,6 +246,10 @@ unsigned int soft_instruction_prepare(struct soft_cpu *cpu, struct soft_instruct
     if (entry->prepare != NULL) {
         entry->prepare(cpu, in);
     }
+    if (cpu->vm->traps_all && entry != &undefined && soft_must_trap(in->decoded.operation)) {
+        in->execute = soft_trap;
+        return SOFT_ENDS_BLOCK;
+    }
     return entry->flags;
 }
 
@@ -320,7 +326,8 @@ static bool append(struct builder *builder, const struct soft_instruction *decod
     bool last = (soft_instruction_prepare(cpu, in, result) & SOFT_ENDS_BLOCK) != 0;
     op->instruction = in;
     op->count = (uint8_t)builder->count;
-    op->handler = soft_op_tier2(cpu, last);
+    /* What leaves from here must have counted the instructions before it. */
+    op->handler = in->execute == soft_trap ? fast_give_up : soft_op_tier2(cpu, last);
     return last;
 }
 

@@ -172,6 +172,7 @@ struct soft_cpu {
     uint8_t pio_buffer[8];
     bool completing;         /* the last exit left an instruction to finish */
     bool input_restarts;     /* … which is INS: it runs again with the value in mmio_log */
+    bool trapped;            /* the last exit was a sensitive instruction, which runs next */
     uint64_t completing_rip; /* … its address, for #GP when an MSR access is refused */
 
     /* --- code modified by others: posted to us under code_lock (code.h) --- */
@@ -237,6 +238,7 @@ static inline void soft_abandon(struct soft_cpu *cpu)
 {
     soft_progress(cpu);
     cpu->pending_dr6 = 0;
+    cpu->trapped = false;
     cpu->event_pending = false;
     cpu->task_rest.pending = false;
 }

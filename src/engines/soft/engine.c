@@ -62,6 +62,11 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
                          "virtual CPU, not %u; add --cpus 1",
                          options->vcpu_count);
     }
+    if (settings.check_lockstep && options->trap == ENGINE_TRAP_ALL) {
+        return error_set(error, EINVAL,
+                         "--trap all leaves no sensitive instruction to translated code, and "
+                         "check=lockstep checks that; take one of them away");
+    }
     struct engine_vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL) {
         return error_set(error, ENOMEM, "no memory for the software CPU's VM");
@@ -69,6 +74,7 @@ static int vm_create(const struct engine_vm_options *options, struct engine_vm *
     vm->soft.options = settings;
     vm->soft.memory = options->memory;
     vm->soft.vcpu_count = options->vcpu_count;
+    vm->soft.traps_all = options->trap == ENGINE_TRAP_ALL;
     vm->soft.tsc_hz = options->tsc_hz;
     vm->soft.tsc_origin = soft_host_tsc();
     pthread_mutex_init(&vm->soft.cpus_lock, NULL);

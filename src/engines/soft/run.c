@@ -162,10 +162,12 @@ static void step(struct soft_cpu *cpu)
     cpu->sti_shadow = false;
     bool traps_wait = cpu->mov_ss_shadow; /* "MOV—Move" SS: debug exceptions wait as well */
     cpu->mov_ss_shadow = false;
-    if ((cpu->flags & X86_FLAGS_RF) == 0 && !traps_wait) {
+    bool checked = cpu->trapped; /* before it left */
+    if ((cpu->flags & X86_FLAGS_RF) == 0 && !traps_wait && !checked) {
         check_execute(cpu);
     }
     enum x86_operation operation = soft_run_single(cpu);
+    cpu->trapped = false;
     soft_progress(cpu);
     if (operation != X86_OP_IRET && !cpu->mid_string) {
         cpu->flags &= ~X86_FLAGS_RF;
@@ -218,13 +220,15 @@ static bool attend(struct soft_cpu *cpu)
 
 /*
  * What left for a device in its middle goes on, its accesses so far replayed: an event on its way
- * in, the rest of a task switch, else the instruction from its beginning.
+ * in, the rest of a task switch, else the instruction from its beginning. So does a sensitive
+ * instruction that has left: no event may come between its exit and its work.
  */
 static void resume(struct soft_cpu *cpu)
 {
     if (cpu->event_pending || cpu->task_rest.pending) {
+        cpu->trapped = false; /* it was INT, which has become the event */
         soft_resume_event(cpu);
-    } else if (cpu->mmio_done > 0) {
+    } else if (cpu->mmio_done > 0 || cpu->trapped) {
         step(cpu);
     }
 }

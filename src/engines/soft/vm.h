@@ -27,6 +27,7 @@ struct soft_vm {
     uint64_t tsc_hz;
     uint64_t tsc_origin; /* the host's TSC when the guest's was 0: one for all vCPUs */
     unsigned int vcpu_count;
+    bool traps_all;                                  /* ENGINE_TRAP_ALL; constant */
     _Atomic(struct soft_cpu *) cpus[SOFT_VCPUS_MAX]; /* set by each vCPU's thread */
     pthread_mutex_t cpus_lock; /* held while a vCPU appears, goes, or is looked at by another */
 

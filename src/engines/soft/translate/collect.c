@@ -5,6 +5,7 @@
 #include "engines/soft/translate/lockstep.h"
 #include "engines/soft/translate/select.h"
 #include "engines/soft/translate/translator.h"
+#include "engines/soft/trap.h"
 
 #include <string.h>
 
@@ -65,7 +66,7 @@ static void classify(struct soft_cpu *cpu, struct unit *unit, struct unit_instru
         return;
     }
     x86_instruction_facts(&at->in.decoded, unit->mode & SOFT_MODE_DECODE, &at->facts);
-    if (at->facts.known && at->in.execute != soft_undefined &&
+    if (at->facts.known && at->in.execute != soft_undefined && at->in.execute != soft_trap &&
         translate_can_select(cpu, unit, at)) {
         at->kind = UNIT_NATIVE;
     } else {
