@@ -6,6 +6,7 @@
 #   make bench      benchmarks, against QEMU in the same run
 #   make bench-soft guest programs, against QEMU: BENCH_SOFT='--rounds 1 --only integer'
 #   make bench-kvm  the engine kvm, on this host and in the laboratory: BENCH_KVM='--rounds 5'
+#   make bench-trap the policies of --trap compared: BENCH_TRAP='--rounds 5 --only soft'
 #   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
 #   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
 #   make install    to PREFIX (/usr/local), below DESTDIR if given
@@ -15,7 +16,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 RELEASE := build/release
 
-.PHONY: all demo check bench bench-soft bench-kvm fuzz sanitize install clean distclean
+.PHONY: all demo check bench bench-soft bench-kvm bench-trap fuzz sanitize install clean distclean
 
 all: $(RELEASE)/build.ninja
 	@ninja -C $(RELEASE) --quiet trapeze
@@ -49,6 +50,11 @@ bench-kvm:
 	@$(MAKE) --no-print-directory all
 	@ninja -C $(RELEASE) --quiet bench/kvm_exit_bench
 	@scripts/bench-kvm $(BENCH_KVM)
+
+bench-trap:
+	@scripts/install-dependencies test
+	@$(MAKE) --no-print-directory all
+	@scripts/bench-trap $(BENCH_TRAP)
 
 fuzz:
 	@scripts/install-dependencies test

@@ -165,11 +165,11 @@ static const struct x86_sensitive sensitive[X86_OP_COUNT] = {
                         "MONITOR exiting", PRIVILEGED},
     [X86_OP_MWAIT] = {"mwait", "the processor's time", "MWAIT—Monitor Wait", "MWAIT exiting",
                       PRIVILEGED},
-    [X86_OP_VMCALL] = {"vmcall", "the monitor", "VMCALL—Call to VM Monitor", ALWAYS, UNPRIVILEGED,
+    [X86_OP_VMCALL] = {"vmcall", "the monitor", "VMCALL—Call to VM Monitor", ALWAYS, PRIVILEGED,
                        .always_leaves = true},
     [X86_OP_VMX] = {"vmx instructions", "VMX operation", "VMX Instructions", ALWAYS, PRIVILEGED},
-    [X86_OP_RSM] = {"rsm", "system-management mode", "RSM—Resume From System Management Mode",
-                    ALWAYS, PRIVILEGED},
+    [X86_OP_RSM] = {"rsm", "system-management mode", "RSM—Resume From System Management Mode", NULL,
+                    PRIVILEGED},
 };
 
 const struct x86_sensitive *x86_sensitive_find(enum x86_operation operation)
