@@ -184,7 +184,8 @@ static bool engine_has(const struct sample *sample)
                     cpuid_has(&cpuid, (enum x86_feature)in.feature));
         }
     }
-    return CHECK(!"the sample holds its operation");
+    fprintf(stderr, "%s holds another instruction\n", sample->hex);
+    return CHECK(false);
 }
 
 static bool is_same_segment(const struct x86_segment *a, const struct x86_segment *b)
