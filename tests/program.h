@@ -83,6 +83,7 @@ struct program_machine_options {
     unsigned int vcpu_count; /* the VM's; only one runs */
     bool steps;              /* single instructions: a breakpoint far away is armed */
     bool disturbed;          /* kicks, interrupts, writes to code at random times */
+    bool traps_all;          /* sensitive instructions leave the engine first */
     uint64_t lost_flags;     /* that a program goes on without after an exception */
     uint64_t patience_ms;    /* how long a program may run before it counts as endless */
 };

@@ -397,6 +397,7 @@ static bool serve(struct program_machine *machine, struct vcpu_exit *exit, enum 
 {
     switch (exit->reason) {
     case EXIT_KICKED:
+    case EXIT_INSTRUCTION:
         return true;
     case EXIT_MMIO:
         serve_device(machine, exit);
@@ -433,7 +434,7 @@ static enum program_end run(struct program_machine *machine, struct vcpu_exit *e
             fprintf(stderr, "the engine failed: %s\n", error.text);
             return PROGRAM_FAILED;
         }
-        services += exit->reason != EXIT_KICKED;
+        services += exit->reason != EXIT_KICKED && exit->reason != EXIT_INSTRUCTION;
     } while (serve(machine, exit, &end) && services < EXITS_MAX &&
              soft_engine.instructions(machine->vcpu) - before < INSTRUCTIONS_MAX &&
              (exit->reason != EXIT_KICKED || now() < deadline));
@@ -540,6 +541,8 @@ static int create(struct program_machine *machine, struct error *error)
     struct engine_vm_options options = {.memory = machine->memory,
                                         .vcpu_count = machine->options.vcpu_count,
                                         .tsc_hz = 1000000000,
+                                        .trap = machine->options.traps_all ? ENGINE_TRAP_ALL
+                                                                           : ENGINE_TRAP_SHADOW,
                                         .arguments = machine->options.arguments};
     status = soft_engine.vm_create(&options, &machine->vm, error);
     if (status != 0) {

@@ -1,7 +1,7 @@
 /*
  * translate_test [--seed N] [--programs N] [--seconds N] [--corpus DIR] [--expected ARGUMENTS]
  *                [--actual ARGUMENTS] [--cpus N] [--ignore-flags MASK] [--steps] [--disturb]
- * [--verbose] [--show SEED]
+ *                [--trap] [--verbose] [--show SEED]
  *
  * Random programs (program.h) on the soft engine, interpreted and translated: replays the corpus,
  * then makes up programs. A program that differs is made smaller, shown, and written to the corpus.
@@ -29,7 +29,7 @@ struct options {
     const char *corpus, *expected, *actual;
     uint64_t ignored_flags; /* of those that exceptions save */
     unsigned int cpus;
-    bool steps, disturb, verbose, shows;
+    bool steps, disturb, trap, verbose, shows;
 };
 
 struct tester {
@@ -296,6 +296,7 @@ static bool open_machines(struct tester *tester, bool disturbed)
                                                    .vcpu_count = options->cpus,
                                                    .steps = options->steps,
                                                    .disturbed = disturbed,
+                                                   .traps_all = options->trap,
                                                    .patience_ms = ACTUAL_PATIENCE_MS};
     struct error error = {0};
     if (!CHECK(program_machine_create(&expected, &tester->expected, &error) == 0) ||
@@ -358,6 +359,7 @@ static void parse(int argc, char **argv, struct options *options)
                                           {"ignore-flags", required_argument, NULL, 'i'},
                                           {"steps", no_argument, NULL, 'b'},
                                           {"disturb", no_argument, NULL, 'd'},
+                                          {"trap", no_argument, NULL, 'l'},
                                           {"verbose", no_argument, NULL, 'v'},
                                           {NULL, 0, NULL, 0}};
     int option;
@@ -395,6 +397,9 @@ static void parse(int argc, char **argv, struct options *options)
             break;
         case 'd':
             options->disturb = true;
+            break;
+        case 'l':
+            options->trap = true;
             break;
         case 'v':
             options->verbose = true;
