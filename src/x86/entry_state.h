@@ -19,6 +19,7 @@
 
 #include "x86/cpuid.h"
 #include "x86/state.h"
+#include "x86/vmx.h"
 
 #define ENTRY_PDPTES 4
 
@@ -91,13 +92,6 @@ enum entry_activity {
 #define ENTRY_PENDING_BREAKPOINT (UINT64_C(1) << 12) /* an enabled one was met */
 #define ENTRY_PENDING_BS         (UINT64_C(1) << 14)
 #define ENTRY_PENDING_RTM        (UINT64_C(1) << 16)
-
-/* "Pin-Based VM-Execution Controls", "Processor-Based VM-Execution Controls" */
-#define ENTRY_PIN_VIRTUAL_NMIS             (1u << 5)
-#define ENTRY_PRIMARY_SECONDARY            (1u << 31)
-#define ENTRY_SECONDARY_EPT                (1u << 1)
-#define ENTRY_SECONDARY_UNRESTRICTED_GUEST (1u << 7)
-#define ENTRY_SECONDARY_VMCS_SHADOWING     (1u << 14)
 
 /* "VM-Entry Controls" */
 #define ENTRY_LOAD_DEBUG_CONTROLS   (1u << 2)

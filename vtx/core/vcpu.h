@@ -1,0 +1,158 @@
+/*
+ * A virtual CPU: its VMCS, its state, and the loop from one entry to the exit that leaves.
+ *
+ *   vtx_vcpu_create
+ *   vtx_vcpu_set_state
+ *   for each turn of the embedder's loop, interrupts off, on one processor in root mode:
+ *       vtx_vcpu_load            VMPTRLD; host state if the processor is another one
+ *       vtx_vcpu_enter_context   the guest's FPU and MSRs into the processor
+ *       vtx_vcpu_run             as often as the embedder likes
+ *       vtx_vcpu_leave_context
+ *       vtx_vcpu_unload          VMCLEAR; only needed before the vCPU moves or goes
+ *
+ * Source:  Intel SDM volume 3, "Virtual-Machine Control Structures", "VM Entries", "VM Exits".
+ * Owner:   the embedder provides the struct, 64-byte aligned; it is some 9 KiB. Fields are the
+ *          core's but for `exit`, `cr8` and what a comment gives to the embedder.
+ * Thread:  one at a time. Freestanding.
+ */
+#ifndef TRAPEZE_VTX_CORE_VCPU_H
+#define TRAPEZE_VTX_CORE_VCPU_H
+
+#include "vm/exit.h"
+#include "vtx/core/cpu.h"
+#include "vtx/core/hardware.h"
+#include "vtx/core/vm.h"
+#include "x86/cpuid.h"
+#include "x86/entry_checks.h"
+#include "x86/state.h"
+#include "x86/vmx.h"
+
+/* Why vtx_vcpu_run came back. */
+enum vtx_outcome {
+    VTX_EXIT,      /* vcpu->exit says why; serve it in place, then run again */
+    VTX_INTERRUPT, /* the host has an interrupt: let it in for a moment, then run again */
+    VTX_MEMORY     /* vcpu->missing: map it in the EPT, then run again */
+};
+
+/* Which bits of CR0 or CR4 the guest does not own, and what it sees of them. */
+struct vtx_register_view {
+    uint64_t owned; /* of the monitor: a write that would change what is seen exits */
+    uint64_t faked; /* of these the guest sees fake_value, whatever it writes */
+    uint64_t fake_value;
+};
+
+struct vtx_vcpu {
+    /* ---- for the embedder ---- */
+    struct vcpu_exit exit; /* after VTX_EXIT; filled in by whoever serves it */
+    /*
+     * The task priority, bits 3:0. The embedder, who has the local APIC, sets it before a run;
+     * when a MOV to CR8 has changed it, the run ends with EXIT_INTERRUPT_WINDOW.
+     */
+    uint8_t cr8;
+    struct {
+        uint64_t address; /* guest physical, in a memory slot */
+        bool is_write;
+    } missing;                        /* after VTX_MEMORY */
+    uint64_t exits[VMX_REASON_COUNT]; /* VM exits so far, by basic exit reason */
+    uint64_t entries;                 /* VMLAUNCH and VMRESUME that reached the guest */
+    uint64_t exits_inside;            /* exits that the core resolved itself */
+
+    /* ---- the core's ---- */
+    struct vtx_vm *vm;
+    const struct cpuid_table *cpuid;
+    struct vtx_registers registers; /* RSP, RIP and RFLAGS live in the VMCS */
+    struct vtx_page vmcs;
+    const struct vtx_cpu *cpu;      /* where it is loaded; NULL: nowhere */
+    const struct vtx_cpu *host_cpu; /* whose host state is in the VMCS */
+    bool launched, in_context;
+    uint16_t vpid;
+    uint32_t pin_based, primary, secondary, exit_controls, entry_controls; /* as in the VMCS */
+    struct vtx_register_view cr0_view, cr4_view;
+    struct vtx_host_registers host_registers;
+    uint32_t failed_field; /* the first VMREAD or VMWRITE that failed, + 1; 0: none has */
+
+    uint64_t cr2, dr[4], dr6;
+    uint64_t xcr0, tsc_offset;
+    struct x86_msrs msr;  /* those that are in no VMCS field; live ones only outside a context */
+    uint64_t host_msr[8]; /* the host's, while the guest's are in the processor */
+    uint64_t host_xcr0, host_dr7;
+    enum x86_activity activity;
+
+    uint32_t event, event_error; /* to inject at the next entry: interruption information */
+    uint32_t event_length;
+    bool nmi_pending, window_wanted;
+
+    struct {
+        uint32_t reason, instruction_length;
+        uint64_t qualification, rip;
+    } last;         /* of the last VM exit */
+    bool completes; /* vcpu->exit waits for its answer to be written into the guest */
+    uint8_t io_data[4096];
+
+    struct entry_guest_state entry_state; /* for explanations: too large for a stack */
+    struct entry_violation violation;
+
+    uint8_t xsave[X86_XSAVE_SIZE] __attribute__((aligned(64)));
+};
+
+struct vtx_vcpu_options {
+    struct vtx_vm *vm;
+    const struct cpuid_table *cpuid; /* what the guest is shown; must live as long */
+    uint16_t vpid; /* unique on the processor; 0: translations are flushed at each entry */
+};
+
+/*
+ * Allocates the VMCS, chooses the controls, and sets the state after RESET. Fills in all of *vcpu.
+ * Nothing is executed. VTX_NO_MEMORY, VTX_MISSING.
+ */
+enum vtx_status vtx_vcpu_create(struct vtx_vcpu *vcpu, const struct vtx_vcpu_options *options,
+                                struct error *error);
+
+/* Not loaded. */
+void vtx_vcpu_destroy(struct vtx_vcpu *vcpu);
+
+/*
+ * VMPTRLD on this processor, whose struct is cpu. It must not be loaded elsewhere. The first time
+ * VMCLEARs the region and writes every field. Interrupts off, in root mode. VTX_FAILED.
+ */
+enum vtx_status vtx_vcpu_load(struct vtx_vcpu *vcpu, const struct vtx_cpu *cpu,
+                              struct error *error);
+
+/* VMCLEAR; on the processor where it is loaded. */
+void vtx_vcpu_unload(struct vtx_vcpu *vcpu);
+
+/*
+ * The guest's extended state, debug registers and the MSRs that no VMCS field switches into the
+ * processor, and the host's into the struct; and back. The embedder has saved the host's FPU.
+ * Loaded, interrupts off.
+ */
+void vtx_vcpu_enter_context(struct vtx_vcpu *vcpu);
+void vtx_vcpu_leave_context(struct vtx_vcpu *vcpu);
+
+/*
+ * Completes vcpu->exit as it was served, then runs the guest until something leaves. Loaded, in
+ * context, interrupts off; they stay off. A refused state is EXIT_ENTRY_FAILED with words.
+ */
+enum vtx_outcome vtx_vcpu_run(struct vtx_vcpu *vcpu);
+
+/*
+ * Groups of enum x86_state_group. Loaded, out of context, and no exit waits for completion: see
+ * vtx_vcpu_complete.
+ */
+void vtx_vcpu_get_state(struct vtx_vcpu *vcpu, unsigned int groups, struct x86_state *state);
+void vtx_vcpu_set_state(struct vtx_vcpu *vcpu, unsigned int groups, const struct x86_state *state);
+
+/* Writes the answer of vcpu->exit into the guest without running it. Loaded. */
+void vtx_vcpu_complete(struct vtx_vcpu *vcpu);
+
+/* What the guest's TSC is ahead of the processor's; counts from the next entry. Loaded. */
+void vtx_vcpu_set_tsc_offset(struct vtx_vcpu *vcpu, uint64_t offset);
+
+/* Bits that the monitor must own are owned whatever the view says. Loaded. */
+void vtx_vcpu_set_views(struct vtx_vcpu *vcpu, const struct vtx_register_view *cr0,
+                        const struct vtx_register_view *cr4);
+
+/* The most that a guest may be shown: the processor's CPUID without what the core does not do. */
+void vtx_cpuid_supported(const struct vtx_capabilities *capabilities, struct cpuid_table *table);
+
+#endif
