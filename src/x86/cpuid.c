@@ -1,6 +1,5 @@
 #include "x86/cpuid.h"
 
-#include <cpuid.h>
 #include <stddef.h>
 
 #define LEAF_TOPOLOGY   0xbu
@@ -158,6 +157,8 @@ bool cpuid_has(const struct cpuid_table *table, enum x86_feature feature)
 struct cpuid_registers cpuid_host(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid_registers answer;
-    __cpuid_count(leaf, subleaf, answer.eax, answer.ebx, answer.ecx, answer.edx);
+    __asm__ volatile("cpuid"
+                     : "=a"(answer.eax), "=b"(answer.ebx), "=c"(answer.ecx), "=d"(answer.edx)
+                     : "a"(leaf), "c"(subleaf));
     return answer;
 }
