@@ -145,6 +145,7 @@ enum vmx_exit_reason {
 #define VMX_EXIT_LOAD_PAT            (1u << 19)
 #define VMX_EXIT_SAVE_EFER           (1u << 20)
 #define VMX_EXIT_LOAD_EFER           (1u << 21)
+#define VMX_EXIT_SAVE_TIMER          (1u << 22)
 
 /* IA32_FEATURE_CONTROL */
 #define VMX_FEATURE_CONTROL_LOCK   (UINT64_C(1) << 0)

@@ -36,7 +36,6 @@ enum vtx_controls {
 struct vtx_capabilities {
     uint64_t basic; /* IA32_VMX_BASIC */
     uint32_t revision;
-    bool io_information; /* VM exits by INS and OUTS report segment and address size */
     struct vtx_allowed allowed[VTX_CONTROLS_COUNT];
     uint64_t misc;                   /* IA32_VMX_MISC */
     uint64_t cr0_fixed0, cr0_fixed1; /* bits that must be 1; bits that may be 1 */
@@ -44,7 +43,7 @@ struct vtx_capabilities {
     uint64_t ept_vpid;        /* IA32_VMX_EPT_VPID_CAP */
     unsigned int timer_shift; /* the preemption timer counts at TSC >> this */
     uint8_t physical_address_bits, linear_address_bits;
-    bool has_ept_2m, has_ept_1g, has_ept_dirty, has_vpid, has_invept_single, has_execute_only;
+    bool has_ept_2m, has_ept_1g, has_vpid, has_invept_single, has_execute_only;
     bool has_preemption_timer, has_xsave, has_rdtscp, has_rdrand, has_rdseed;
     uint64_t xcr0_host; /* what a guest's XCR0 may have on this host */
 };

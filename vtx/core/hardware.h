@@ -61,15 +61,19 @@ void vtx_call_nmi_handler(void);
 
 /* The host state that is not in control registers or MSRs. */
 struct vtx_host_registers {
-    uint16_t es, cs, ss, ds, fs, gs, tr;
+    uint16_t es, cs, ss, ds, fs, gs, ldtr, tr;
     uint64_t gdt_base, idt_base;
     uint16_t gdt_limit, idt_limit;
     uint64_t tr_base; /* out of the GDT's descriptor */
 };
 
 void vtx_read_host_registers(struct vtx_host_registers *registers);
-/* A VM exit leaves limits of 64 KiB; this gives the host its own again. */
-void vtx_restore_table_limits(const struct vtx_host_registers *registers);
+/*
+ * A VM exit leaves descriptor tables of 64 KiB, no LDT, and only such selectors as the VMCS may
+ * hold ("Loading Host Segment and Descriptor-Table Registers"). This gives the host its own again,
+ * but for FS and GS, whose bases the exit has restored, and TR's limit, which stays 0x67.
+ */
+void vtx_restore_host_registers(const struct vtx_host_registers *registers);
 
 uint64_t vtx_read_cr0(void);
 uint64_t vtx_read_cr2(void);
@@ -79,7 +83,7 @@ void vtx_write_cr0(uint64_t value);
 void vtx_write_cr2(uint64_t value);
 void vtx_write_cr4(uint64_t value);
 
-/* number: 0..3, 6. */
+/* number: 0..3, 6, 7. */
 uint64_t vtx_read_dr(unsigned int number);
 void vtx_write_dr(unsigned int number, uint64_t value);
 
@@ -90,7 +94,7 @@ void vtx_wrmsr(uint32_t index, uint64_t value);
 struct cpuid_registers vtx_cpuid(uint32_t leaf, uint32_t subleaf);
 uint64_t vtx_rdtsc(void);
 void vtx_wbinvd(void);
-/* False if there is no random number at the moment. bytes: 2, 4 or 8. */
+/* False if there is no random number at the moment. */
 bool vtx_rdrand(uint64_t *value);
 bool vtx_rdseed(uint64_t *value);
 

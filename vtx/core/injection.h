@@ -37,8 +37,8 @@ void vtx_inject_exception(struct vtx_vcpu *vcpu, uint8_t vector, uint32_t error)
 bool vtx_event_pending(const struct vtx_vcpu *vcpu);
 
 /*
- * Ends a run with EXIT_KICKED after so many ticks of the processor's TSC in the guest, counted
- * anew at each entry; rounded up to what the timer counts in. 0: off. False: there is no timer.
+ * Ends each run with EXIT_KICKED after so many ticks of the processor's TSC, rounded up to what the
+ * timer counts in. 0: off. False: there is no timer.
  */
 bool vtx_set_timer(struct vtx_vcpu *vcpu, uint64_t tsc_ticks);
 

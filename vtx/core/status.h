@@ -8,6 +8,8 @@
 #ifndef TRAPEZE_VTX_CORE_STATUS_H
 #define TRAPEZE_VTX_CORE_STATUS_H
 
+#include "base/error.h"
+
 enum vtx_status {
     VTX_OK,
     VTX_NO_VTX,       /* the processor has no VT-x */
@@ -18,5 +20,8 @@ enum vtx_status {
     VTX_INVALID, /* an argument makes no sense: an address or a size that is not aligned … */
     VTX_FAILED   /* a VMX instruction failed */
 };
+
+/* Puts words into *error; returns the status. */
+enum vtx_status vtx_fail(enum vtx_status status, struct error *error, const char *words);
 
 #endif

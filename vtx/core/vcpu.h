@@ -24,6 +24,7 @@
 #include "vtx/core/vm.h"
 #include "x86/cpuid.h"
 #include "x86/entry_checks.h"
+#include "x86/mmio_access.h"
 #include "x86/state.h"
 #include "x86/vmx.h"
 
@@ -40,6 +41,30 @@ struct vtx_register_view {
     uint64_t faked; /* of these the guest sees fake_value, whatever it writes */
     uint64_t fake_value;
 };
+
+/* What a handler of a VM exit says; for the core itself. */
+enum vtx_step { VTX_STEP_RESUME, VTX_STEP_LEAVE, VTX_STEP_MEMORY, VTX_STEP_INTERRUPT };
+
+/* An INS or OUTS that is under way; the bytes of every port access. */
+struct vtx_string_io {
+    uint64_t linear;
+    unsigned int address_size; /* 2, 4 or 8 bytes */
+    uint32_t size, count;      /* of an element, in bytes; elements in this turn */
+    bool is_write, is_backwards, repeats;
+    uint8_t data[VTX_PAGE_SIZE];
+};
+
+/* An instruction on device memory that is under way. */
+struct vtx_mmio {
+    struct x86_instruction instruction;
+    struct mmio_mode mode;
+    struct mmio_access access;
+    struct x86_segment segment[X86_SEGMENT_COUNT];
+    unsigned int reads_done;
+    bool is_computed;
+};
+
+#define VTX_SWITCHED_MSRS 6
 
 struct vtx_vcpu {
     /* ---- for the embedder ---- */
@@ -66,30 +91,32 @@ struct vtx_vcpu {
     const struct vtx_cpu *host_cpu; /* whose host state is in the VMCS */
     bool launched, in_context;
     uint16_t vpid;
-    uint32_t pin_based, primary, secondary, exit_controls, entry_controls; /* as in the VMCS */
+    uint32_t controls[VTX_CONTROLS_COUNT]; /* as in the VMCS, but for "IA-32e mode guest" */
     struct vtx_register_view cr0_view, cr4_view;
+    uint64_t cr4_allowed;       /* what CPUID lets the guest set */
+    uint32_t failed_field;      /* the first VMREAD or VMWRITE that failed, + 1; 0: none has */
+    enum x86_activity activity; /* the VMCS says active always: who is not does not enter */
+    uint64_t reason;            /* of the last VM exit */
+
+    /* What the VMCS does not switch: the guest's in vtx_vcpu_enter_context, the host's meanwhile.
+     */
+    uint64_t cr2, dr[4], dr6, xcr0;
+    struct x86_msrs msr;
+    uint64_t host_dr[4], host_dr7, host_xcr0, host_msr[VTX_SWITCHED_MSRS];
     struct vtx_host_registers host_registers;
-    uint32_t failed_field; /* the first VMREAD or VMWRITE that failed, + 1; 0: none has */
 
-    uint64_t cr2, dr[4], dr6;
-    uint64_t xcr0, tsc_offset;
-    struct x86_msrs msr;  /* those that are in no VMCS field; live ones only outside a context */
-    uint64_t host_msr[8]; /* the host's, while the guest's are in the processor */
-    uint64_t host_xcr0, host_dr7;
-    enum x86_activity activity;
+    /* To be injected at the next entry: as "VM-Entry Controls for Event Injection" have it. */
+    uint32_t event, event_error, event_length;
+    bool nmi_pending;
+    uint32_t timer;      /* what the preemption timer starts at in each run */
+    uint64_t tsc_offset; /* guest - host */
 
-    uint32_t event, event_error; /* to inject at the next entry: interruption information */
-    uint32_t event_length;
-    bool nmi_pending, window_wanted;
+    /* What is left to be done of the instruction behind vcpu->exit; NULL: nothing. */
+    enum vtx_step (*completion)(struct vtx_vcpu *vcpu);
+    struct vtx_string_io io;
+    struct vtx_mmio mmio;
 
-    struct {
-        uint32_t reason, instruction_length;
-        uint64_t qualification, rip;
-    } last;         /* of the last VM exit */
-    bool completes; /* vcpu->exit waits for its answer to be written into the guest */
-    uint8_t io_data[4096];
-
-    struct entry_guest_state entry_state; /* for explanations: too large for a stack */
+    struct entry_guest_state entry_state; /* the VMCS's guest state, when it comes or goes */
     struct entry_violation violation;
 
     uint8_t xsave[X86_XSAVE_SIZE] __attribute__((aligned(64)));
@@ -102,8 +129,8 @@ struct vtx_vcpu_options {
 };
 
 /*
- * Allocates the VMCS, chooses the controls, and sets the state after RESET. Fills in all of *vcpu.
- * Nothing is executed. VTX_NO_MEMORY, VTX_MISSING.
+ * Allocates the VMCS and chooses the controls. Fills in all of *vcpu. Nothing is executed. The
+ * guest has no state before vtx_vcpu_set_state of all groups. VTX_NO_MEMORY, VTX_MISSING.
  */
 enum vtx_status vtx_vcpu_create(struct vtx_vcpu *vcpu, const struct vtx_vcpu_options *options,
                                 struct error *error);
@@ -137,13 +164,16 @@ enum vtx_outcome vtx_vcpu_run(struct vtx_vcpu *vcpu);
 
 /*
  * Groups of enum x86_state_group. Loaded, out of context, and no exit waits for completion: see
- * vtx_vcpu_complete.
+ * vtx_vcpu_complete. The TSC is read, but not set: see vtx_vcpu_set_tsc_offset.
  */
 void vtx_vcpu_get_state(struct vtx_vcpu *vcpu, unsigned int groups, struct x86_state *state);
 void vtx_vcpu_set_state(struct vtx_vcpu *vcpu, unsigned int groups, const struct x86_state *state);
 
-/* Writes the answer of vcpu->exit into the guest without running it. Loaded. */
-void vtx_vcpu_complete(struct vtx_vcpu *vcpu);
+/*
+ * Writes the answer of vcpu->exit into the guest without running it. False: the instruction makes
+ * another access, and vcpu->exit is that one. Loaded, in context.
+ */
+bool vtx_vcpu_complete(struct vtx_vcpu *vcpu);
 
 /* What the guest's TSC is ahead of the processor's; counts from the next entry. Loaded. */
 void vtx_vcpu_set_tsc_offset(struct vtx_vcpu *vcpu, uint64_t offset);

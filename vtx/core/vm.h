@@ -52,6 +52,12 @@ void vtx_vm_destroy(struct vtx_vm *vm);
 enum vtx_status vtx_vm_set_memory(struct vtx_vm *vm, const struct vtx_memory_slot *slots,
                                   unsigned int count);
 
+/*
+ * Whether guests may use ports of the machine by themselves, without an exit. Under VTX_TRAP_ALL
+ * every port exits all the same.
+ */
+void vtx_vm_pass_ports(struct vtx_vm *vm, uint16_t first, unsigned int count, bool passes);
+
 /* The slot that holds an address, or NULL. */
 const struct vtx_memory_slot *vtx_vm_slot(const struct vtx_vm *vm, uint64_t guest);
 
