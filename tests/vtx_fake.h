@@ -1,6 +1,6 @@
 /*
  * A processor with VT-x made of arrays: what the core's unit tests link in place of
- * vtx/core/hardware.c, and a machine on it.
+ * x86/vmx_instructions.c and entry.S, and a machine on it.
  *
  * Purpose: the core runs in an ordinary process. A test queues VM exits, runs a vCPU, and looks at
  *          what the core made of VMCS, MSRs and registers. Every entry is checked as a processor

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "vtx/core/explain.h"
 #include "vtx_fake.h"
 #include "x86/msr.h"
 #include "x86/vmx_text.h"

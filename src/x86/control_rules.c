@@ -145,6 +145,11 @@ bool x86_is_canonical(uint64_t address, unsigned int linear_bits)
     return (uint64_t)((int64_t)(address << unused) >> unused) == address;
 }
 
+uint64_t x86_make_canonical(uint64_t address)
+{
+    return (uint64_t)((int64_t)(address << 16) >> 16);
+}
+
 /* UC, WC, WT, WP, WB; the PAT knows UC- (7) too. */
 static bool is_memory_type(uint64_t type, bool in_pat)
 {
@@ -164,6 +169,24 @@ bool x86_are_memory_types(uint64_t types, bool in_pat)
 bool x86_is_mtrr_type(uint64_t value)
 {
     return is_memory_type(value & 0xff, false);
+}
+
+bool x86_msr_takes(enum x86_msr_kind kind, uint64_t bits, unsigned int linear_bits, uint64_t value)
+{
+    switch (kind) {
+    case X86_MSR_CANONICAL:
+        return x86_is_canonical(value, linear_bits);
+    case X86_MSR_WITHIN_BITS:
+        return (value & ~bits) == 0;
+    case X86_MSR_PAT_TYPES:
+        return x86_are_memory_types(value, true);
+    case X86_MSR_FIXED_TYPES:
+        return x86_are_memory_types(value, false);
+    case X86_MSR_DEFAULT_TYPE:
+        return (value & ~bits) == 0 && x86_is_mtrr_type(value);
+    default:
+        return kind == X86_MSR_ANY;
+    }
 }
 
 static bool is_contributory(uint8_t vector)

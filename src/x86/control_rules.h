@@ -53,12 +53,29 @@ bool x86_is_xcr0(uint64_t supported, uint64_t value);
 /* Bits 63:(linear_bits - 1) are all equal. */
 bool x86_is_canonical(uint64_t address, unsigned int linear_bits);
 
+/* The nearest canonical address with 48 linear bits. */
+uint64_t x86_make_canonical(uint64_t address);
+
 /* Eight memory types, one a byte, as of IA32_PAT, or of a fixed-range MTRR (which has no UC-). */
 bool x86_are_memory_types(uint64_t types, bool in_pat);
 
 /* IA32_MTRR_DEF_TYPE, or the base of a variable range: the type in bits 7:0 is one that MTRRs know.
  */
 bool x86_is_mtrr_type(uint64_t value);
+
+/* What WRMSR of a plain MSR takes. */
+enum x86_msr_kind {
+    X86_MSR_READ_ONLY,
+    X86_MSR_ANY,
+    X86_MSR_CANONICAL,
+    X86_MSR_WITHIN_BITS,
+    X86_MSR_PAT_TYPES,   /* IA32_PAT */
+    X86_MSR_FIXED_TYPES, /* a fixed-range MTRR */
+    X86_MSR_DEFAULT_TYPE /* IA32_MTRR_DEF_TYPE */
+};
+
+/* False: #GP(0). bits: those that may be set, of the kinds that look at it. */
+bool x86_msr_takes(enum x86_msr_kind kind, uint64_t bits, unsigned int linear_bits, uint64_t value);
 
 /* "Conditions for Generating a Double Fault": second, while first is being delivered. */
 bool x86_makes_double_fault(uint8_t first, uint8_t second);

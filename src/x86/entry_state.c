@@ -332,3 +332,44 @@ void entry_state_from_x86(const struct x86_state *from, struct entry_guest_state
                 ((from->efer & X86_EFER_LMA) != 0 ? ENTRY_IA32E_MODE_GUEST : 0);
     convert_events(from, to);
 }
+
+static void system_to_x86(const struct entry_guest_state *from, struct x86_state *to)
+{
+    const struct entry_table *gdtr = &from->table[ENTRY_GDTR], *idtr = &from->table[ENTRY_IDTR];
+    memcpy(to->segment, from->segment, sizeof(to->segment));
+    to->gdtr = (struct x86_table_register){gdtr->base, (uint16_t)gdtr->limit};
+    to->idtr = (struct x86_table_register){idtr->base, (uint16_t)idtr->limit};
+    to->cr0 = from->cr0;
+    to->cr3 = from->cr3;
+    to->cr4 = from->cr4;
+    to->efer = from->efer;
+    memcpy(to->pdptr, from->pdpte, sizeof(to->pdptr));
+    to->pdptrs_known = true;
+}
+
+void entry_state_to_x86(const struct entry_guest_state *from, unsigned int groups,
+                        struct x86_state *to)
+{
+    if ((groups & X86_STATE_GENERAL) != 0) {
+        to->gpr[X86_RSP] = from->rsp;
+        to->rip = from->rip;
+        to->rflags = from->rflags;
+    }
+    if ((groups & X86_STATE_SYSTEM) != 0) {
+        system_to_x86(from, to);
+    }
+    if ((groups & X86_STATE_DEBUG) != 0) {
+        to->dr[7] = from->dr7;
+    }
+    if ((groups & X86_STATE_MSRS) != 0) {
+        to->msr.sysenter_cs = from->sysenter_cs;
+        to->msr.sysenter_esp = from->sysenter_esp;
+        to->msr.sysenter_eip = from->sysenter_eip;
+        to->msr.pat = from->pat;
+    }
+    if ((groups & X86_STATE_EVENTS) != 0) {
+        to->sti_shadow = (from->interruptibility & ENTRY_BLOCKING_STI) != 0;
+        to->mov_ss_shadow = (from->interruptibility & ENTRY_BLOCKING_MOV_SS) != 0;
+        to->nmi_blocked = (from->interruptibility & ENTRY_BLOCKING_NMI) != 0;
+    }
+}

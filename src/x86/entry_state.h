@@ -250,4 +250,12 @@ void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_
  */
 void entry_state_from_x86(const struct x86_state *from, struct entry_guest_state *to);
 
+/*
+ * The other way: what a VMCS's guest state has of the groups (enum x86_state_group), and nothing
+ * else of *to. CR0 and CR4 are taken as they are; the activity state and the event to inject are
+ * left to the caller.
+ */
+void entry_state_to_x86(const struct entry_guest_state *from, unsigned int groups,
+                        struct x86_state *to);
+
 #endif

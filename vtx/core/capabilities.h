@@ -1,62 +1,19 @@
 /*
- * What the processor's VT-x can do, and which values its controls may have.
+ * Finding out what the processor's VT-x can do, and whether it may be used.
  *
- * Purpose: CPUID, IA32_FEATURE_CONTROL and the capability MSRs are read once; from then on "is
- *          there X" is a question to this struct. What is missing is a value with a sentence.
+ * Purpose: CPUID, IA32_FEATURE_CONTROL and the capability MSRs are read once, into the struct of
+ *          x86/vmx_capabilities.h. What is missing is a value with a sentence.
  * Source:  Intel SDM volume 3, "Discovering Support for VMX", "Enabling and Entering VMX
- *          Operation", appendix "VMX Capability Reporting Facility".
- * Owner:   the caller; plain data.
- * Thread:  vtx_capabilities_read on the processor it is about; all processors must agree.
- *          Freestanding.
+ *          Operation".
+ * Owner:   the caller.
+ * Thread:  any, on the processor it is about; all processors must agree. Freestanding.
  */
 #ifndef TRAPEZE_VTX_CORE_CAPABILITIES_H
 #define TRAPEZE_VTX_CORE_CAPABILITIES_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/error.h"
 #include "vtx/core/status.h"
-
-/* The allowed settings of 32 controls: a bit of `ones` must be 1, a bit not in `may` must be 0. */
-struct vtx_allowed {
-    uint32_t ones; /* "allowed 0-settings": bits 31:0 of the MSR */
-    uint32_t may;  /* "allowed 1-settings": bits 63:32 */
-};
-
-enum vtx_controls {
-    VTX_CONTROLS_PIN_BASED,
-    VTX_CONTROLS_PRIMARY,
-    VTX_CONTROLS_SECONDARY,
-    VTX_CONTROLS_EXIT,
-    VTX_CONTROLS_ENTRY,
-    VTX_CONTROLS_COUNT
-};
-
-struct vtx_capabilities {
-    uint64_t basic; /* IA32_VMX_BASIC */
-    uint32_t revision;
-    struct vtx_allowed allowed[VTX_CONTROLS_COUNT];
-    uint64_t misc;                   /* IA32_VMX_MISC */
-    uint64_t cr0_fixed0, cr0_fixed1; /* bits that must be 1; bits that may be 1 */
-    uint64_t cr4_fixed0, cr4_fixed1;
-    uint64_t ept_vpid;        /* IA32_VMX_EPT_VPID_CAP */
-    unsigned int timer_shift; /* the preemption timer counts at TSC >> this */
-    uint8_t physical_address_bits, linear_address_bits;
-    bool has_ept_2m, has_ept_1g, has_vpid, has_invept_single, has_execute_only;
-    bool has_preemption_timer, has_xsave, has_rdtscp, has_rdrand, has_rdseed;
-    uint64_t xcr0_host; /* what a guest's XCR0 may have on this host */
-};
-
-/* ---- IA32_FEATURE_CONTROL ---- */
-
-enum vtx_feature_control {
-    VTX_FEATURE_ENABLED,  /* locked, VMX outside SMX allowed */
-    VTX_FEATURE_UNLOCKED, /* nobody has decided yet */
-    VTX_FEATURE_LOCKED_OFF
-};
-
-enum vtx_feature_control vtx_feature_control_state(uint64_t value);
+#include "x86/vmx_capabilities.h"
+#include <stdbool.h>
 
 /* True if CPUID shows VT-x. Changes nothing. */
 bool vtx_is_supported(void);
@@ -74,21 +31,5 @@ enum vtx_status vtx_feature_control_enable(struct error *error);
  * there (EPT, unrestricted guest, 64-bit host …), with its name in the text.
  */
 enum vtx_status vtx_capabilities_read(struct vtx_capabilities *capabilities, struct error *error);
-
-/*
- * Adjusts wanted settings: `required` and `optional` are the controls to be 1. False if one of
- * the required ones may not be 1; its bits then are in *missing. *result has every bit right that
- * the processor insists on, and the optional ones that it has.
- */
-bool vtx_adjust_controls(const struct vtx_capabilities *capabilities, enum vtx_controls controls,
-                         uint32_t required, uint32_t optional, uint32_t *result, uint32_t *missing);
-
-/*
- * The values of CR0 and CR4 with which a processor can be in VMX operation, closest to a wanted
- * one. unrestricted: as of a guest with "unrestricted guest": PE and PG may be 0.
- */
-uint64_t vtx_cr0_adjust(const struct vtx_capabilities *capabilities, uint64_t value,
-                        bool unrestricted);
-uint64_t vtx_cr4_adjust(const struct vtx_capabilities *capabilities, uint64_t value);
 
 #endif

@@ -190,10 +190,7 @@ enum vtx_status vtx_ept_unmap(struct vtx_ept *ept, uint64_t guest, uint64_t leng
         return VTX_INVALID;
     }
     for (uint64_t end = guest + length; guest < end;) {
-        unsigned int level = 3;
-        while (level > 1 && ((guest & (size_of(level) - 1)) != 0 || size_of(level) > end - guest)) {
-            level--;
-        }
+        unsigned int level = page_level(ept, guest, 0, end - guest, VTX_SIZE_1G);
         if (!set_page(ept, guest, 0, &level)) {
             return VTX_NO_MEMORY;
         }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vtx/core/internal.h"
+#include "x86/mmio_operation.h"
 #include "x86/paging.h"
 
 #define ADDRESS_SIZE_SHIFT 7 /* of the instruction information: 0 is 16 bits, 1 is 32, 2 is 64 */
@@ -14,14 +15,8 @@
 
 uint64_t vtx_merge(uint64_t old, uint64_t value, unsigned int size)
 {
-    if (size == 8) {
-        return value;
-    }
-    if (size == 4) {
-        return (uint32_t)value;
-    }
-    uint64_t mask = (UINT64_C(1) << (8 * size)) - 1;
-    return (old & ~mask) | (value & mask);
+    uint64_t mask = mmio_size_mask(size);
+    return size == 4 ? value & mask : (old & ~mask) | (value & mask);
 }
 
 /* A register of the instruction's address size. */
@@ -34,9 +29,7 @@ static void advance(struct vtx_vcpu *vcpu, unsigned int number, uint64_t by)
 
 static uint64_t counter(struct vtx_vcpu *vcpu)
 {
-    const struct vtx_string_io *io = &vcpu->io;
-    uint64_t rcx = vcpu->registers.gpr[X86_RCX];
-    return io->address_size == 8 ? rcx : rcx & ((UINT64_C(1) << (8 * io->address_size)) - 1);
+    return vcpu->registers.gpr[X86_RCX] & mmio_size_mask(vcpu->io.address_size);
 }
 
 /* One turn is done: the registers go on, and the instruction ends, or runs again for the rest. */

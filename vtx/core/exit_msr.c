@@ -15,13 +15,10 @@ enum place {
     EFER
 };
 
-/* What a write must be. */
-enum kind { ANY, CANONICAL, WITHIN_BITS, PAT_TYPES, FIXED_TYPES, DEFAULT_TYPE, READ_ONLY };
-
 struct row {
     uint32_t first, last; /* of a range, KEPT values follow one another */
     enum place place;
-    enum kind kind;
+    enum x86_msr_kind kind;
     uint32_t where;
     uint64_t bits;
 };
@@ -37,35 +34,39 @@ struct row {
 
 /* By ascending index. MSRs that are not here are the embedder's: EXIT_RDMSR, EXIT_WRMSR. */
 static const struct row rows[] = {
-    {ONE(X86_MSR_IA32_TSC), TIME, ANY, 0, 0},
-    {ONE(X86_MSR_IA32_PLATFORM_ID), CONSTANT, READ_ONLY, 0, 0},
-    {ONE(X86_MSR_IA32_FEATURE_CONTROL), CONSTANT, READ_ONLY, 0, VMX_FEATURE_CONTROL_LOCK},
-    {ONE(X86_MSR_IA32_BIOS_SIGN_ID), CONSTANT, ANY, 0, MICROCODE},
-    {ONE(X86_MSR_IA32_MTRRCAP), CONSTANT, READ_ONLY, 0, MTRR_CAPABILITIES},
-    {ONE(X86_MSR_IA32_SYSENTER_CS), FIELD, WITHIN_BITS, VMCS_GUEST_IA32_SYSENTER_CS, LOW_HALF},
-    {ONE(X86_MSR_IA32_SYSENTER_ESP), FIELD, CANONICAL, VMCS_GUEST_IA32_SYSENTER_ESP, 0},
-    {ONE(X86_MSR_IA32_SYSENTER_EIP), FIELD, CANONICAL, VMCS_GUEST_IA32_SYSENTER_EIP, 0},
-    {ONE(X86_MSR_IA32_MCG_CAP), CONSTANT, READ_ONLY, 0, 0},
-    {ONE(X86_MSR_IA32_MCG_STATUS), CONSTANT, ANY, 0, 0},
-    {ONE(X86_MSR_IA32_PERF_STATUS), CONSTANT, READ_ONLY, 0, 0},
-    {ONE(X86_MSR_IA32_MISC_ENABLE), KEPT, ANY, MEMBER(misc_enable), 0},
-    {ONE(X86_MSR_IA32_DEBUGCTL), CONSTANT, ANY, 0, 0},
-    {X86_MSR_IA32_MTRR_PHYSBASE0, X86_MSR_IA32_MTRR_PHYSMASK7, KEPT, ANY, MEMBER(mtrr_variable), 0},
-    {ONE(X86_MSR_IA32_MTRR_FIX64K_00000), KEPT, FIXED_TYPES, FIXED(0), 0},
-    {X86_MSR_IA32_MTRR_FIX16K_80000, X86_MSR_IA32_MTRR_FIX16K_A0000, KEPT, FIXED_TYPES, FIXED(1),
-     0},
-    {X86_MSR_IA32_MTRR_FIX4K_C0000, X86_MSR_IA32_MTRR_FIX4K_F8000, KEPT, FIXED_TYPES, FIXED(3), 0},
-    {ONE(X86_MSR_IA32_PAT), FIELD, PAT_TYPES, VMCS_GUEST_IA32_PAT, 0},
-    {ONE(X86_MSR_IA32_MTRR_DEF_TYPE), KEPT, DEFAULT_TYPE, MEMBER(mtrr_def_type), MTRR_DEF_TYPE},
-    {ONE(X86_MSR_IA32_EFER), EFER, ANY, 0, 0},
-    {ONE(X86_MSR_IA32_STAR), LIVE, ANY, MEMBER(star), 0},
-    {ONE(X86_MSR_IA32_LSTAR), LIVE, CANONICAL, MEMBER(lstar), 0},
-    {ONE(X86_MSR_IA32_CSTAR), LIVE, CANONICAL, MEMBER(cstar), 0},
-    {ONE(X86_MSR_IA32_FMASK), LIVE, WITHIN_BITS, MEMBER(fmask), LOW_HALF},
-    {ONE(X86_MSR_IA32_FS_BASE), FIELD, CANONICAL, VMCS_GUEST_FS_BASE, 0},
-    {ONE(X86_MSR_IA32_GS_BASE), FIELD, CANONICAL, VMCS_GUEST_GS_BASE, 0},
-    {ONE(X86_MSR_IA32_KERNEL_GS_BASE), LIVE, CANONICAL, MEMBER(kernel_gs_base), 0},
-    {ONE(X86_MSR_IA32_TSC_AUX), LIVE, WITHIN_BITS, MEMBER(tsc_aux), LOW_HALF},
+    {ONE(X86_MSR_IA32_TSC), TIME, X86_MSR_ANY, 0, 0},
+    {ONE(X86_MSR_IA32_PLATFORM_ID), CONSTANT, X86_MSR_READ_ONLY, 0, 0},
+    {ONE(X86_MSR_IA32_FEATURE_CONTROL), CONSTANT, X86_MSR_READ_ONLY, 0, VMX_FEATURE_CONTROL_LOCK},
+    {ONE(X86_MSR_IA32_BIOS_SIGN_ID), CONSTANT, X86_MSR_ANY, 0, MICROCODE},
+    {ONE(X86_MSR_IA32_MTRRCAP), CONSTANT, X86_MSR_READ_ONLY, 0, MTRR_CAPABILITIES},
+    {ONE(X86_MSR_IA32_SYSENTER_CS), FIELD, X86_MSR_WITHIN_BITS, VMCS_GUEST_IA32_SYSENTER_CS,
+     LOW_HALF},
+    {ONE(X86_MSR_IA32_SYSENTER_ESP), FIELD, X86_MSR_CANONICAL, VMCS_GUEST_IA32_SYSENTER_ESP, 0},
+    {ONE(X86_MSR_IA32_SYSENTER_EIP), FIELD, X86_MSR_CANONICAL, VMCS_GUEST_IA32_SYSENTER_EIP, 0},
+    {ONE(X86_MSR_IA32_MCG_CAP), CONSTANT, X86_MSR_READ_ONLY, 0, 0},
+    {ONE(X86_MSR_IA32_MCG_STATUS), CONSTANT, X86_MSR_ANY, 0, 0},
+    {ONE(X86_MSR_IA32_PERF_STATUS), CONSTANT, X86_MSR_READ_ONLY, 0, 0},
+    {ONE(X86_MSR_IA32_MISC_ENABLE), KEPT, X86_MSR_ANY, MEMBER(misc_enable), 0},
+    {ONE(X86_MSR_IA32_DEBUGCTL), CONSTANT, X86_MSR_ANY, 0, 0},
+    {X86_MSR_IA32_MTRR_PHYSBASE0, X86_MSR_IA32_MTRR_PHYSMASK7, KEPT, X86_MSR_ANY,
+     MEMBER(mtrr_variable), 0},
+    {ONE(X86_MSR_IA32_MTRR_FIX64K_00000), KEPT, X86_MSR_FIXED_TYPES, FIXED(0), 0},
+    {X86_MSR_IA32_MTRR_FIX16K_80000, X86_MSR_IA32_MTRR_FIX16K_A0000, KEPT, X86_MSR_FIXED_TYPES,
+     FIXED(1), 0},
+    {X86_MSR_IA32_MTRR_FIX4K_C0000, X86_MSR_IA32_MTRR_FIX4K_F8000, KEPT, X86_MSR_FIXED_TYPES,
+     FIXED(3), 0},
+    {ONE(X86_MSR_IA32_PAT), FIELD, X86_MSR_PAT_TYPES, VMCS_GUEST_IA32_PAT, 0},
+    {ONE(X86_MSR_IA32_MTRR_DEF_TYPE), KEPT, X86_MSR_DEFAULT_TYPE, MEMBER(mtrr_def_type),
+     MTRR_DEF_TYPE},
+    {ONE(X86_MSR_IA32_EFER), EFER, X86_MSR_ANY, 0, 0},
+    {ONE(X86_MSR_IA32_STAR), LIVE, X86_MSR_ANY, MEMBER(star), 0},
+    {ONE(X86_MSR_IA32_LSTAR), LIVE, X86_MSR_CANONICAL, MEMBER(lstar), 0},
+    {ONE(X86_MSR_IA32_CSTAR), LIVE, X86_MSR_CANONICAL, MEMBER(cstar), 0},
+    {ONE(X86_MSR_IA32_FMASK), LIVE, X86_MSR_WITHIN_BITS, MEMBER(fmask), LOW_HALF},
+    {ONE(X86_MSR_IA32_FS_BASE), FIELD, X86_MSR_CANONICAL, VMCS_GUEST_FS_BASE, 0},
+    {ONE(X86_MSR_IA32_GS_BASE), FIELD, X86_MSR_CANONICAL, VMCS_GUEST_GS_BASE, 0},
+    {ONE(X86_MSR_IA32_KERNEL_GS_BASE), LIVE, X86_MSR_CANONICAL, MEMBER(kernel_gs_base), 0},
+    {ONE(X86_MSR_IA32_TSC_AUX), LIVE, X86_MSR_WITHIN_BITS, MEMBER(tsc_aux), LOW_HALF},
 };
 
 static const struct row *find_row(uint32_t index)
@@ -112,28 +113,11 @@ static uint64_t read_row(struct vtx_vcpu *vcpu, const struct row *row, uint32_t 
     }
 }
 
-static bool takes(const struct vtx_vcpu *vcpu, const struct row *row, uint64_t value)
-{
-    switch (row->kind) {
-    case CANONICAL:
-        return x86_is_canonical(value, vcpu->vm->capabilities->linear_address_bits);
-    case WITHIN_BITS:
-        return (value & ~row->bits) == 0;
-    case PAT_TYPES:
-        return x86_are_memory_types(value, true);
-    case FIXED_TYPES:
-        return x86_are_memory_types(value, false);
-    case DEFAULT_TYPE:
-        return (value & ~row->bits) == 0 && x86_is_mtrr_type(value);
-    default:
-        return row->kind == ANY;
-    }
-}
-
 /* False: #GP(0). */
 static bool write_row(struct vtx_vcpu *vcpu, const struct row *row, uint32_t index, uint64_t value)
 {
-    if (!takes(vcpu, row, value)) {
+    uint8_t linear_bits = vcpu->vm->capabilities->linear_address_bits;
+    if (!x86_msr_takes(row->kind, row->bits, linear_bits, value)) {
         return false;
     }
     switch (row->place) {

@@ -9,19 +9,7 @@
 #include "vtx/core/internal.h"
 #include "x86/control_rules.h"
 #include "x86/descriptor.h"
-
-/* The instruction information. */
-#define SCALING        3u
-#define REGISTER_SHIFT 3 /* register operand of SLDT and its kin */
-#define ADDRESS_SHIFT  7
-#define IS_REGISTER    (1u << 10)
-#define OPERAND_32     (1u << 11)
-#define SEGMENT_SHIFT  15
-#define INDEX_SHIFT    18
-#define INDEX_INVALID  (1u << 22)
-#define BASE_SHIFT     23
-#define BASE_INVALID   (1u << 27)
-#define IDENTITY_SHIFT 28
+#include "x86/vmx_operand.h"
 
 enum table_identity { SGDT, SIDT, LGDT, LIDT };
 enum segment_identity { SLDT, STR, LLDT, LTR };
@@ -29,7 +17,7 @@ enum segment_identity { SLDT, STR, LLDT, LTR };
 #define NO_ERROR_CODE 0u
 
 struct operand {
-    uint32_t information;
+    struct vmx_operand decoded;
     unsigned int identity;
     uint64_t linear;
     bool wide; /* 64-bit mode */
@@ -39,26 +27,30 @@ struct operand {
 static struct operand read_operand(struct vtx_vcpu *vcpu)
 {
     uint32_t information = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION);
-    struct operand operand = {.information = information,
-                              .identity = information >> IDENTITY_SHIFT & 3,
+    struct operand operand = {.decoded = vmx_operand(information),
+                              .identity = vmx_operand_identity(information),
                               .wide = vtx_guest_is_64bit(vcpu)};
+    const struct vmx_operand *decoded = &operand.decoded;
     uint64_t address = vtx_get(vcpu, VMCS_EXIT_QUALIFICATION);
-    unsigned int address_size = information >> ADDRESS_SHIFT & 7,
-                 segment = information >> SEGMENT_SHIFT & 7;
-    if ((information & BASE_INVALID) == 0) {
-        address += vtx_read_gpr(vcpu, information >> BASE_SHIFT & 0xf);
+    if (decoded->base != VMX_OPERAND_NONE) {
+        address += vtx_read_gpr(vcpu, decoded->base);
     }
-    if ((information & INDEX_INVALID) == 0) {
-        address += vtx_read_gpr(vcpu, information >> INDEX_SHIFT & 0xf) << (information & SCALING);
+    if (decoded->index != VMX_OPERAND_NONE) {
+        address += vtx_read_gpr(vcpu, decoded->index) << decoded->scale;
     }
-    if (address_size < 2) {
-        address &= address_size == 0 ? UINT64_C(0xffff) : UINT64_C(0xffffffff);
-    }
-    if (!operand.wide || segment >= X86_FS) {
-        address += vtx_get(vcpu, VMCS_GUEST_ES_BASE + segment * VMCS_STRIDE);
+    address &= decoded->address_mask;
+    if (!operand.wide || decoded->segment >= X86_FS) {
+        address += vtx_get(vcpu, VMCS_GUEST_ES_BASE + (uint32_t)decoded->segment * VMCS_STRIDE);
     }
     operand.linear = operand.wide ? address : (uint32_t)address;
     return operand;
+}
+
+static enum vtx_step finish(struct vtx_vcpu *vcpu, enum vtx_memory_result result,
+                            const struct operand *operand, const struct vtx_translation *at)
+{
+    return result == VTX_MEMORY_OK ? vtx_skip(vcpu)
+                                   : vtx_memory_step(vcpu, result, operand->linear, at);
 }
 
 static enum vtx_step load_table(struct vtx_vcpu *vcpu, const struct operand *operand,
@@ -76,8 +68,7 @@ static enum vtx_step load_table(struct vtx_vcpu *vcpu, const struct operand *ope
     memcpy(&limit, bytes, sizeof(limit));
     memcpy(&base, bytes + sizeof(limit), sizeof(base));
     if (!operand->wide) {
-        base &=
-            (operand->information & OPERAND_32) != 0 ? UINT64_C(0xffffffff) : UINT64_C(0xffffff);
+        base &= operand->decoded.is_32bit ? UINT64_C(0xffffffff) : UINT64_C(0xffffff);
     } else if (!x86_is_canonical(base, vcpu->vm->capabilities->linear_address_bits)) {
         return vtx_raise(vcpu, X86_VECTOR_GP, NO_ERROR_CODE);
     }
@@ -97,8 +88,7 @@ static enum vtx_step store_table(struct vtx_vcpu *vcpu, const struct operand *op
     memcpy(bytes + sizeof(limit), &base, sizeof(base));
     enum vtx_memory_result result = vtx_write_guest(
         vcpu, operand->linear, bytes, operand->wide ? 10 : 6, vtx_guest_cpl(vcpu) == 3, &at);
-    return result == VTX_MEMORY_OK ? vtx_skip(vcpu)
-                                   : vtx_memory_step(vcpu, result, operand->linear, &at);
+    return finish(vcpu, result, operand, &at);
 }
 
 enum vtx_step vtx_exit_table_register(struct vtx_vcpu *vcpu)
@@ -119,14 +109,13 @@ static enum vtx_step store_selector(struct vtx_vcpu *vcpu, const struct operand 
     uint16_t selector = (uint16_t)vtx_get(vcpu, operand->identity == SLDT ? VMCS_GUEST_LDTR_SELECTOR
                                                                           : VMCS_GUEST_TR_SELECTOR);
     struct vtx_translation at;
-    if ((operand->information & IS_REGISTER) != 0) {
-        vtx_write_gpr(vcpu, operand->information >> REGISTER_SHIFT & 0xf, selector);
+    if (operand->decoded.is_register) {
+        vtx_write_gpr(vcpu, operand->decoded.number, selector);
         return vtx_skip(vcpu);
     }
     enum vtx_memory_result result = vtx_write_guest(
         vcpu, operand->linear, &selector, sizeof(selector), vtx_guest_cpl(vcpu) == 3, &at);
-    return result == VTX_MEMORY_OK ? vtx_skip(vcpu)
-                                   : vtx_memory_step(vcpu, result, operand->linear, &at);
+    return finish(vcpu, result, operand, &at);
 }
 
 static void put_segment(struct vtx_vcpu *vcpu, enum x86_segment_register number,
@@ -154,15 +143,9 @@ static enum vtx_step load_from_gdt(struct vtx_vcpu *vcpu, uint16_t selector, boo
     if (result != VTX_MEMORY_OK) {
         return vtx_memory_step(vcpu, result, linear, &at);
     }
-    unsigned int type = x86_descriptor_type(raw[0]);
-    bool is_right = is_task ? type == X86_SYSTEM_TSS_AVAILABLE ||
-                                  (type == X86_SYSTEM_TSS16_AVAILABLE && size == 8)
-                            : type == X86_SYSTEM_LDT;
-    if (!is_right || x86_descriptor_is_segment(raw[0]) || !x86_descriptor_high_valid(raw[1])) {
-        return vtx_raise(vcpu, X86_VECTOR_GP, error);
-    }
-    if (!x86_descriptor_present(raw[0])) {
-        return vtx_raise(vcpu, X86_VECTOR_NP, error);
+    uint8_t fault = x86_system_descriptor_fault(raw[0], raw[1], is_task, size == 16);
+    if (fault != 0) {
+        return vtx_raise(vcpu, fault, error);
     }
     if (is_task) {
         raw[0] |= X86_DESCRIPTOR_TSS_BUSY;
@@ -180,8 +163,8 @@ static enum vtx_step load_selector(struct vtx_vcpu *vcpu, const struct operand *
 {
     uint16_t selector = 0;
     struct vtx_translation at;
-    if ((operand->information & IS_REGISTER) != 0) {
-        selector = (uint16_t)vtx_read_gpr(vcpu, operand->information >> REGISTER_SHIFT & 0xf);
+    if (operand->decoded.is_register) {
+        selector = (uint16_t)vtx_read_gpr(vcpu, operand->decoded.number);
     } else {
         enum vtx_memory_result result =
             vtx_read_guest(vcpu, operand->linear, &selector, sizeof(selector), false, &at);

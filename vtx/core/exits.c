@@ -1,8 +1,8 @@
 /* What to do about each exit reason: the one table, and the handlers that need few lines. */
-#include "vtx/core/explain.h"
 #include "vtx/core/internal.h"
 #include "x86/control_rules.h"
 #include "x86/msr.h"
+#include "x86/vmx_operand.h"
 #include "x86/vmx_text.h"
 
 /* ---- the next instruction ---- */
@@ -110,13 +110,11 @@ static enum vtx_step rdtscp(struct vtx_vcpu *vcpu)
     return rdtsc(vcpu);
 }
 
-/* "Exit Instruction Information for RDRAND and RDSEED": 6:3 the register, 12:11 its size. */
 static enum vtx_step random_number(struct vtx_vcpu *vcpu, bool (*draw)(uint64_t *value))
 {
     const uint64_t arithmetic = X86_FLAGS_ARITHMETIC;
-    uint64_t information = vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION);
-    unsigned int number = (unsigned int)(information >> 3) & 0xf;
-    unsigned int size = 2u << (information >> 11 & 3);
+    uint32_t information = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION);
+    unsigned int number = vmx_operand(information).number, size = vmx_operand_size(information);
     uint64_t value = 0;
     bool good = draw(&value);
     uint64_t old = vtx_read_gpr(vcpu, number);
@@ -205,15 +203,7 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_RDPMC] = general_protection,
     [VMX_REASON_RDTSC] = rdtsc,
     [VMX_REASON_VMCALL] = vmcall,
-    [VMX_REASON_VMCLEAR] = invalid_opcode,
-    [VMX_REASON_VMLAUNCH] = invalid_opcode,
-    [VMX_REASON_VMPTRLD] = invalid_opcode,
-    [VMX_REASON_VMPTRST] = invalid_opcode,
-    [VMX_REASON_VMREAD] = invalid_opcode,
-    [VMX_REASON_VMRESUME] = invalid_opcode,
-    [VMX_REASON_VMWRITE] = invalid_opcode,
-    [VMX_REASON_VMXOFF] = invalid_opcode,
-    [VMX_REASON_VMXON] = invalid_opcode,
+    [VMX_REASON_VMCLEAR... VMX_REASON_VMXON] = invalid_opcode,
     [VMX_REASON_CONTROL_REGISTER] = vtx_exit_control_register,
     [VMX_REASON_MOV_DR] = vtx_exit_mov_dr,
     [VMX_REASON_IO_INSTRUCTION] = vtx_exit_io,
@@ -235,8 +225,7 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_RDRAND] = rdrand,
     [VMX_REASON_VMFUNC] = invalid_opcode,
     [VMX_REASON_RDSEED] = rdseed,
-    [VMX_REASON_UMWAIT] = invalid_opcode,
-    [VMX_REASON_TPAUSE] = invalid_opcode,
+    [VMX_REASON_UMWAIT... VMX_REASON_TPAUSE] = invalid_opcode,
 };
 
 enum vtx_step vtx_handle_exit(struct vtx_vcpu *vcpu, uint32_t basic_reason)

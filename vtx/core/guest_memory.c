@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "vtx/core/internal.h"
+#include "x86/control_rules.h"
 #include "x86/paging.h"
 
 void *vtx_guest_pointer(struct vtx_vcpu *vcpu, uint64_t physical, bool is_write,
@@ -41,9 +42,6 @@ enum vtx_memory_result vtx_translate(struct vtx_vcpu *vcpu, uint64_t linear, uns
 {
     struct walk walk = {vcpu, VTX_MEMORY_OK};
     uint64_t pdptes[4];
-    for (unsigned int i = 0; i < 4; i++) {
-        pdptes[i] = vtx_get(vcpu, VMCS_GUEST_PDPTE0 + i * VMCS_STRIDE);
-    }
     struct paging_context context = {
         .cr0 = vtx_get(vcpu, VMCS_GUEST_CR0),
         .cr3 = vtx_get(vcpu, VMCS_GUEST_CR3),
@@ -55,6 +53,10 @@ enum vtx_memory_result vtx_translate(struct vtx_vcpu *vcpu, uint64_t linear, uns
         .entry = table_entry,
         .context = &walk,
     };
+    bool has_pdptes = x86_uses_pae_paging(context.cr0, context.cr4, context.efer);
+    for (unsigned int i = 0; has_pdptes && i < 4; i++) {
+        pdptes[i] = vtx_get(vcpu, VMCS_GUEST_PDPTE0 + i * VMCS_STRIDE);
+    }
     struct paging_result result;
     enum paging_outcome outcome =
         paging_walk(&context, linear, (enum paging_access)access, user, true, &result);
@@ -68,6 +70,31 @@ enum vtx_memory_result vtx_translate(struct vtx_vcpu *vcpu, uint64_t linear, uns
     translation->physical = result.physical;
     translation->error = result.error;
     return outcome == PAGING_OK ? VTX_MEMORY_OK : VTX_MEMORY_FAULT;
+}
+
+bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer,
+                     enum vtx_step *step)
+{
+    struct walk walk = {vcpu, VTX_MEMORY_OK};
+    const struct paging_context context = {
+        .physical_bits = vcpu->vm->capabilities->physical_address_bits,
+        .entry = table_entry,
+        .context = &walk,
+    };
+    uint64_t pdptes[4];
+    if (!x86_uses_pae_paging(cr0, cr4, efer)) {
+        return true;
+    }
+    bool good = paging_load_pdptes(&context, cr3, pdptes);
+    if (walk.result != VTX_MEMORY_OK || !good) {
+        *step = good ? vtx_memory_step(vcpu, walk.result, cr3, NULL)
+                     : vtx_raise(vcpu, X86_VECTOR_GP, 0);
+        return false;
+    }
+    for (unsigned int i = 0; i < 4; i++) {
+        vtx_set(vcpu, VMCS_GUEST_PDPTE0 + i * VMCS_STRIDE, pdptes[i]);
+    }
+    return true;
 }
 
 /* Up to two pages: first where everything is, then the copy, which cannot fail. */

@@ -1,22 +1,13 @@
 /*
  * What the files of the core share, and nobody else sees.
- *
- *   vcpu.c          creation, load and unload, the loop from entry to exit
- *   controls.c      which controls a policy wants
- *   state.c         guest state in and out; the control registers' masks and shadows
- *   host_state.c    what the processor returns to at a VM exit
- *   context.c       what the VMCS does not switch
- *   injection.c     events into the guest
- *   exits.c         the table of exit reasons, and the instructions that need few lines
- *   exit_*.c        the others
- *   guest_memory.c  the guest's memory as its instructions see it
- *   explain.c       numbers in words
+ * docs/vt-x.md says what is in which file.
  *
  * Thread:  the one that runs the vCPU, loaded. Freestanding.
  */
 #ifndef TRAPEZE_VTX_CORE_INTERNAL_H
 #define TRAPEZE_VTX_CORE_INTERNAL_H
 
+#include "base/text.h"
 #include "vtx/core/vcpu.h"
 #include "x86/vmcs_fields.h"
 
@@ -60,8 +51,7 @@ bool vtx_guest_is_64bit(struct vtx_vcpu *vcpu); /* 64-bit mode, not compatibilit
 uint64_t vtx_read_gpr(struct vtx_vcpu *vcpu, unsigned int number);
 void vtx_write_gpr(struct vtx_vcpu *vcpu, unsigned int number, uint64_t value);
 
-/* old with its low `size` bytes replaced, as instructions write registers: 4 bytes clear the rest.
- */
+/* old with its low `size` bytes replaced, as instructions do it: 4 bytes clear the rest. */
 uint64_t vtx_merge(uint64_t old, uint64_t value, unsigned int size);
 
 /* WRMSR of IA32_EFER; false: #GP(0). */
@@ -72,10 +62,6 @@ uint64_t vtx_live_msr(struct vtx_vcpu *vcpu, uint32_t index);
 
 /* Forgets translations of the guest's linear addresses: after what its MOV to CR would flush. */
 void vtx_flush_linear(struct vtx_vcpu *vcpu);
-
-/* Loads the PDPTE registers, if the mode has them. False: *step says how to go on. */
-bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer,
-                     enum vtx_step *step);
 
 /* ---- events ---- */
 
@@ -90,8 +76,7 @@ enum vtx_step vtx_raise_page_fault(struct vtx_vcpu *vcpu, uint32_t error, uint64
 /* An exception, of hardware or software, waits for the next entry. */
 bool vtx_exception_pending(const struct vtx_vcpu *vcpu);
 
-/* Before an entry: what is to be injected goes into the VMCS. After an exit: what was not
- * delivered. */
+/* Before an entry: what is to be injected. After an exit: what was not delivered. */
 void vtx_prepare_events(struct vtx_vcpu *vcpu);
 void vtx_requeue_event(struct vtx_vcpu *vcpu);
 
@@ -101,6 +86,19 @@ enum vtx_step vtx_leave(struct vtx_vcpu *vcpu, enum exit_reason reason);
 
 /* EXIT_INTERNAL with words; number is shown after them in hexadecimal. */
 enum vtx_step vtx_leave_in_words(struct vtx_vcpu *vcpu, const char *words, uint64_t number);
+
+/* ---- failed entries in words; names of numbers are in x86/vmx_text.h ---- */
+
+/* By the entry-check table, run over the VMCS. reason, qualification: of the exit. */
+void vtx_explain_entry(struct vtx_vcpu *vcpu, uint32_t reason, uint64_t qualification, char *words,
+                       size_t size);
+
+/* Of VMLAUNCH and VMRESUME. number: of the VM-instruction error field, if result has one. */
+void vtx_explain_failure(struct vtx_vcpu *vcpu, enum vtx_result result, uint32_t number,
+                         char *words, size_t size);
+
+/* The field that could not be read or written. */
+void vtx_explain_field(const struct vtx_vcpu *vcpu, struct text *text);
 
 /* ---- guest memory ---- */
 
@@ -129,6 +127,10 @@ enum vtx_memory_result vtx_read_guest(struct vtx_vcpu *vcpu, uint64_t linear, vo
                                       uint32_t size, bool user, struct vtx_translation *at);
 enum vtx_memory_result vtx_write_guest(struct vtx_vcpu *vcpu, uint64_t linear, const void *data,
                                        uint32_t size, bool user, struct vtx_translation *at);
+
+/* Loads the PDPTE registers, if the mode has them. False: *step says how to go on. */
+bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer,
+                     enum vtx_step *step);
 
 /* What to do when an access was not VTX_MEMORY_OK. */
 enum vtx_step vtx_memory_step(struct vtx_vcpu *vcpu, enum vtx_memory_result result, uint64_t linear,

@@ -84,36 +84,6 @@ void vtx_put_efer(struct vtx_vcpu *vcpu, uint64_t value)
             (value & X86_EFER_LMA) != 0 ? controls | ENTRY_IA32E_MODE_GUEST : controls);
 }
 
-bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer,
-                     enum vtx_step *step)
-{
-    *step = VTX_STEP_RESUME;
-    if (!x86_uses_pae_paging(cr0, cr4, efer)) {
-        return true;
-    }
-    uint64_t pdptes[4];
-    for (unsigned int i = 0; i < 4; i++) {
-        enum vtx_memory_result result;
-        const uint64_t *entry = vtx_guest_pointer(
-            vcpu, (cr3 & UINT64_C(0xffffffe0)) + i * sizeof(*entry), false, &result);
-        if (entry == NULL) {
-            *step = vtx_memory_step(vcpu, result, cr3, NULL);
-            return false;
-        }
-        pdptes[i] = *entry;
-        uint64_t reserved =
-            UINT64_C(0x1e6) | ~((UINT64_C(1) << vcpu->vm->capabilities->physical_address_bits) - 1);
-        if ((pdptes[i] & 1) != 0 && (pdptes[i] & reserved) != 0) {
-            *step = vtx_raise(vcpu, X86_VECTOR_GP, 0);
-            return false;
-        }
-    }
-    for (unsigned int i = 0; i < 4; i++) {
-        vtx_set(vcpu, VMCS_GUEST_PDPTE0 + i * VMCS_STRIDE, pdptes[i]);
-    }
-    return true;
-}
-
 /* ---- other questions ---- */
 
 unsigned int vtx_guest_cpl(struct vtx_vcpu *vcpu)
@@ -201,43 +171,23 @@ static void move_fields(struct vtx_vcpu *vcpu, unsigned int groups, bool write)
     }
 }
 
-static uint64_t canonical(uint64_t address)
-{
-    return (uint64_t)((int64_t)(address << 16) >> 16);
-}
-
 /* The values go into the host's processor, which does not forgive: each is made one that it takes.
  */
 static void set_msrs(struct vtx_vcpu *vcpu, const struct x86_msrs *from)
 {
     vcpu->msr = *from;
-    vcpu->msr.lstar = canonical(from->lstar);
-    vcpu->msr.cstar = canonical(from->cstar);
-    vcpu->msr.kernel_gs_base = canonical(from->kernel_gs_base);
+    vcpu->msr.lstar = x86_make_canonical(from->lstar);
+    vcpu->msr.cstar = x86_make_canonical(from->cstar);
+    vcpu->msr.kernel_gs_base = x86_make_canonical(from->kernel_gs_base);
     vcpu->msr.fmask = (uint32_t)from->fmask;
     vcpu->msr.tsc_aux = (uint32_t)from->tsc_aux;
 }
 
-/* Offsets in the XSAVE area ("Legacy Region of an XSAVE Area", "XSAVE Header"). */
-#define XSAVE_MXCSR         24u
-#define XSAVE_HEADER        512u
-#define XSAVE_HEADER_LENGTH 64u
-#define MXCSR_WRITABLE      0xffffu
-
-/* Likewise: reserved bits of the image or of XCR0 would be a #GP in the host. */
 static void set_extended_state(struct vtx_vcpu *vcpu, const struct x86_state *from)
 {
     uint64_t may = vcpu->vm->capabilities->xcr0_host;
-    uint64_t components;
-    uint32_t mxcsr;
     memcpy(vcpu->xsave, from->xsave, sizeof(vcpu->xsave));
-    memcpy(&components, vcpu->xsave + XSAVE_HEADER, sizeof(components));
-    memcpy(&mxcsr, vcpu->xsave + XSAVE_MXCSR, sizeof(mxcsr));
-    components &= may;
-    mxcsr &= MXCSR_WRITABLE;
-    memset(vcpu->xsave + XSAVE_HEADER, 0, XSAVE_HEADER_LENGTH);
-    memcpy(vcpu->xsave + XSAVE_HEADER, &components, sizeof(components));
-    memcpy(vcpu->xsave + XSAVE_MXCSR, &mxcsr, sizeof(mxcsr));
+    x86_xsave_clean(vcpu->xsave, may);
     vcpu->xcr0 = x86_is_xcr0(may, from->xcr0) ? from->xcr0 : X86_XCR0_X87;
 }
 
@@ -291,30 +241,9 @@ void vtx_vcpu_set_state(struct vtx_vcpu *vcpu, unsigned int groups, const struct
     }
 }
 
-static void get_system(struct vtx_vcpu *vcpu, struct x86_state *to)
-{
-    const struct entry_guest_state *from = &vcpu->entry_state;
-    memcpy(to->segment, from->segment, sizeof(to->segment));
-    const struct entry_table *gdtr = &from->table[ENTRY_GDTR], *idtr = &from->table[ENTRY_IDTR];
-    to->gdtr = (struct x86_table_register){gdtr->base, (uint16_t)gdtr->limit};
-    to->idtr = (struct x86_table_register){idtr->base, (uint16_t)idtr->limit};
-    to->cr0 = vtx_guest_cr0(vcpu);
-    to->cr2 = vcpu->cr2;
-    to->cr3 = from->cr3;
-    to->cr4 = vtx_guest_cr4(vcpu);
-    to->cr8 = vcpu->cr8;
-    to->efer = from->efer;
-    memcpy(to->pdptr, from->pdpte, sizeof(to->pdptr));
-    to->pdptrs_known = true;
-}
-
 static void get_events(struct vtx_vcpu *vcpu, struct x86_state *to)
 {
-    uint32_t blocking = vcpu->entry_state.interruptibility;
     to->activity = vcpu->activity;
-    to->sti_shadow = (blocking & ENTRY_BLOCKING_STI) != 0;
-    to->mov_ss_shadow = (blocking & ENTRY_BLOCKING_MOV_SS) != 0;
-    to->nmi_blocked = (blocking & ENTRY_BLOCKING_NMI) != 0;
     to->nmi_pending = vcpu->nmi_pending;
     to->exception_pending = vtx_exception_pending(vcpu);
     to->exception_vector = to->exception_pending ? (uint8_t)vcpu->event : 0;
@@ -325,29 +254,20 @@ static void get_events(struct vtx_vcpu *vcpu, struct x86_state *to)
 
 void vtx_vcpu_get_state(struct vtx_vcpu *vcpu, unsigned int groups, struct x86_state *state)
 {
-    move_fields(vcpu, groups, false);
-    const struct entry_guest_state *from = &vcpu->entry_state;
     if ((groups & X86_STATE_GENERAL) != 0) {
         memcpy(state->gpr, vcpu->registers.gpr, sizeof(state->gpr));
-        state->gpr[X86_RSP] = from->rsp;
-        state->rip = from->rip;
-        state->rflags = from->rflags;
     }
     if ((groups & X86_STATE_SYSTEM) != 0) {
-        get_system(vcpu, state);
+        state->cr2 = vcpu->cr2;
+        state->cr8 = vcpu->cr8;
     }
     if ((groups & X86_STATE_DEBUG) != 0) {
         memcpy(state->dr, vcpu->dr, sizeof(vcpu->dr));
         state->dr[6] = vcpu->dr6;
-        state->dr[7] = from->dr7;
     }
     if ((groups & X86_STATE_MSRS) != 0) {
         state->msr = vcpu->msr;
         state->msr.tsc = vtx_rdtsc() + vcpu->tsc_offset;
-        state->msr.sysenter_cs = from->sysenter_cs;
-        state->msr.sysenter_esp = from->sysenter_esp;
-        state->msr.sysenter_eip = from->sysenter_eip;
-        state->msr.pat = from->pat;
     }
     if ((groups & X86_STATE_FPU) != 0) {
         memcpy(state->xsave, vcpu->xsave, sizeof(state->xsave));
@@ -357,6 +277,10 @@ void vtx_vcpu_get_state(struct vtx_vcpu *vcpu, unsigned int groups, struct x86_s
     if ((groups & X86_STATE_EVENTS) != 0) {
         get_events(vcpu, state);
     }
+    move_fields(vcpu, groups, false);
+    vcpu->entry_state.cr0 = vtx_guest_cr0(vcpu);
+    vcpu->entry_state.cr4 = vtx_guest_cr4(vcpu);
+    entry_state_to_x86(&vcpu->entry_state, groups, state);
 }
 
 void vtx_vcpu_set_tsc_offset(struct vtx_vcpu *vcpu, uint64_t offset)

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "vtx/core/explain.h"
 #include "vtx/core/internal.h"
 #include "x86/control_rules.h"
 

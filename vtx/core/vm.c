@@ -4,14 +4,7 @@
 
 #include "base/checked.h"
 #include "x86/msr.h"
-
-/* ---- the MSR bitmap ---- */
-
-/* "MSR-Bitmap Address": reads of low and high MSRs, then writes; 1024 bytes each. */
-#define BITMAP_HIGH   1024u
-#define BITMAP_WRITES 2048u
-#define HIGH_MSRS     0xc0000000u
-#define BITMAP_MSRS   0x2000u
+#include "x86/vmx_bitmaps.h"
 
 /*
  * What VT-x or vtx_vcpu_enter_context switches: a guest may work on these by itself. IA32_EFER is
@@ -24,28 +17,14 @@ static const uint32_t switched_msrs[] = {
     X86_MSR_IA32_KERNEL_GS_BASE,
 };
 
-static void let_through(uint8_t *bitmap, uint32_t index)
-{
-    uint8_t *half = index >= HIGH_MSRS ? bitmap + BITMAP_HIGH : bitmap;
-    uint32_t number = index % BITMAP_MSRS;
-    uint8_t bit = (uint8_t)(1u << (number % 8));
-    half[number / 8] &= (uint8_t)~bit;
-    half[BITMAP_WRITES + number / 8] &= (uint8_t)~bit;
-}
-
 static void fill_in_msr_bitmap(uint8_t *bitmap, enum vtx_policy policy)
 {
     memset(bitmap, 0xff, VTX_PAGE_SIZE);
     for (size_t i = 0;
          policy == VTX_TRAP_SHADOW && i < sizeof(switched_msrs) / sizeof(switched_msrs[0]); i++) {
-        let_through(bitmap, switched_msrs[i]);
+        vmx_msr_bitmap_pass(bitmap, switched_msrs[i]);
     }
 }
-
-/* "I/O-Bitmap Addresses": one for each half of the ports. */
-#define BITMAP_PORTS 0x8000u
-
-/* ---- the VM ---- */
 
 static bool allocate(const struct vtx_host *host, struct vtx_page *page)
 {
@@ -66,7 +45,7 @@ enum vtx_status vtx_vm_create(struct vtx_vm *vm, const struct vtx_host *host,
         vtx_vm_destroy(vm);
         return VTX_NO_MEMORY;
     }
-    vtx_vm_pass_ports(vm, 0, 2 * BITMAP_PORTS, false);
+    vtx_vm_pass_ports(vm, 0, VMX_PORTS, false);
     fill_in_msr_bitmap(vm->msr_bitmap.at, policy);
     return VTX_OK;
 }
@@ -85,11 +64,7 @@ void vtx_vm_destroy(struct vtx_vm *vm)
 
 void vtx_vm_pass_ports(struct vtx_vm *vm, uint16_t first, unsigned int count, bool passes)
 {
-    for (uint32_t port = first; count != 0 && port < 2 * BITMAP_PORTS; port++, count--) {
-        uint8_t *bitmap = port < BITMAP_PORTS ? vm->io_bitmap_a.at : vm->io_bitmap_b.at;
-        uint8_t bit = (uint8_t)(1u << (port % 8)), *byte = &bitmap[port % BITMAP_PORTS / 8];
-        *byte = (uint8_t)(passes ? *byte & ~bit : *byte | bit);
-    }
+    vmx_io_bitmaps_pass(vm->io_bitmap_a.at, vm->io_bitmap_b.at, first, count, passes);
 }
 
 enum vtx_status vtx_vm_set_memory(struct vtx_vm *vm, const struct vtx_memory_slot *slots,

@@ -1,5 +1,4 @@
-/* The privileged instructions as such. The other half is entry.S. */
-#include "vtx/core/hardware.h"
+#include "x86/vmx_instructions.h"
 
 #include "x86/descriptor.h"
 
