@@ -23,7 +23,8 @@ PARTS = {
     "devices": "src/chipset/*.c",
     "entry checks": ENTRY,
     "device memory": "src/x86/mmio_*.c",
-    "VT-x core": "vtx/core/*.[cS] src/x86/c*.c src/x86/mmio_*.c src/x86/paging.c src/x86/vm*.c src/x86/decode/*.c " + ENTRY,
+    "VT-x core": "vtx/core/*.[cS] src/x86/c*.c src/x86/mmio_*.c src/x86/paging.c src/x86/state.c src/x86/vm*.c "
+                 "src/x86/decode/*.c " + ENTRY,
 }
 
 
