@@ -142,6 +142,16 @@ static void test_exceptions(void)
     finish();
 }
 
+/* Exceptions have no error codes in real mode, and VM entry refuses them there. */
+static void test_exception_in_real_mode(void)
+{
+    start(VTX_TRAP_SHADOW);
+    fake.vmcs[VMCS_GUEST_CR0] &= ~X86_CR0_PE;
+    vtx_inject_exception(machine.vcpu, X86_VECTOR_GP, 0x10);
+    CHECK_EQUAL(machine.vcpu->event, EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_GP));
+    finish();
+}
+
 /* What was being delivered when the exit came is delivered again, whatever it was. */
 static void test_delivered_again(void)
 {
@@ -307,6 +317,7 @@ int main(void)
     test_nmi();
     test_nmi_window();
     test_exceptions();
+    test_exception_in_real_mode();
     test_delivered_again();
     test_passed_on();
     test_double_faults();
