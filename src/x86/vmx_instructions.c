@@ -2,62 +2,65 @@
 
 #include "x86/descriptor.h"
 
-/* "Conventions": VMfailInvalid sets CF, VMfailValid sets ZF. */
-static enum vtx_result result_of(bool carry, bool zero)
+/*
+ * "Conventions": VMfailInvalid sets CF, VMfailValid sets ZF. `failed` is either: one branch for the
+ * fields that each exit reads and writes.
+ */
+static enum vtx_result result_of(bool failed, bool carry)
 {
-    if (carry) {
-        return VTX_FAIL_INVALID;
+    if (__builtin_expect(!failed, 1)) {
+        return VTX_SUCCEED;
     }
-    return zero ? VTX_FAIL_VALID : VTX_SUCCEED;
+    return carry ? VTX_FAIL_INVALID : VTX_FAIL_VALID;
 }
 
 enum vtx_result vtx_vmxon(uint64_t physical)
 {
-    bool carry, zero;
-    __asm__ volatile("vmxon %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(physical) : "memory");
-    return result_of(carry, zero);
+    bool failed, carry;
+    __asm__ volatile("vmxon %2" : "=@ccbe"(failed), "=@ccc"(carry) : "m"(physical) : "memory");
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_vmxoff(void)
 {
-    bool carry, zero;
-    __asm__ volatile("vmxoff" : "=@ccc"(carry), "=@ccz"(zero) : : "memory");
-    return result_of(carry, zero);
+    bool failed, carry;
+    __asm__ volatile("vmxoff" : "=@ccbe"(failed), "=@ccc"(carry) : : "memory");
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_vmclear(uint64_t physical)
 {
-    bool carry, zero;
-    __asm__ volatile("vmclear %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(physical) : "memory");
-    return result_of(carry, zero);
+    bool failed, carry;
+    __asm__ volatile("vmclear %2" : "=@ccbe"(failed), "=@ccc"(carry) : "m"(physical) : "memory");
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_vmptrld(uint64_t physical)
 {
-    bool carry, zero;
-    __asm__ volatile("vmptrld %2" : "=@ccc"(carry), "=@ccz"(zero) : "m"(physical) : "memory");
-    return result_of(carry, zero);
+    bool failed, carry;
+    __asm__ volatile("vmptrld %2" : "=@ccbe"(failed), "=@ccc"(carry) : "m"(physical) : "memory");
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_vmread(uint32_t encoding, uint64_t *value)
 {
-    bool carry, zero;
+    bool failed, carry;
     uint64_t read = 0;
     __asm__ volatile("vmread %3, %2"
-                     : "=@ccc"(carry), "=@ccz"(zero), "+r"(read)
+                     : "=@ccbe"(failed), "=@ccc"(carry), "+r"(read)
                      : "r"((uint64_t)encoding));
     *value = read;
-    return result_of(carry, zero);
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_vmwrite(uint32_t encoding, uint64_t value)
 {
-    bool carry, zero;
+    bool failed, carry;
     __asm__ volatile("vmwrite %2, %3"
-                     : "=@ccc"(carry), "=@ccz"(zero)
+                     : "=@ccbe"(failed), "=@ccc"(carry)
                      : "r"(value), "r"((uint64_t)encoding)
                      : "memory");
-    return result_of(carry, zero);
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_invept(uint64_t type, uint64_t ept_pointer)
@@ -65,12 +68,12 @@ enum vtx_result vtx_invept(uint64_t type, uint64_t ept_pointer)
     struct {
         uint64_t pointer, reserved;
     } descriptor = {ept_pointer, 0};
-    bool carry, zero;
+    bool failed, carry;
     __asm__ volatile("invept %2, %3"
-                     : "=@ccc"(carry), "=@ccz"(zero)
+                     : "=@ccbe"(failed), "=@ccc"(carry)
                      : "m"(descriptor), "r"(type)
                      : "memory");
-    return result_of(carry, zero);
+    return result_of(failed, carry);
 }
 
 enum vtx_result vtx_invvpid(uint64_t type, uint16_t vpid, uint64_t linear)
@@ -78,12 +81,12 @@ enum vtx_result vtx_invvpid(uint64_t type, uint16_t vpid, uint64_t linear)
     struct {
         uint64_t vpid, linear;
     } descriptor = {vpid, linear};
-    bool carry, zero;
+    bool failed, carry;
     __asm__ volatile("invvpid %2, %3"
-                     : "=@ccc"(carry), "=@ccz"(zero)
+                     : "=@ccbe"(failed), "=@ccc"(carry)
                      : "m"(descriptor), "r"(type)
                      : "memory");
-    return result_of(carry, zero);
+    return result_of(failed, carry);
 }
 
 void vtx_call_nmi_handler(void)
