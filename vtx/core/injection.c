@@ -90,7 +90,7 @@ void vtx_inject_exception(struct vtx_vcpu *vcpu, uint8_t vector, uint32_t error)
 {
     vcpu->event = EVENT(ENTRY_HARDWARE_EXCEPTION, vector);
     vcpu->event_error = 0;
-    /* "VM-Entry Controls for Event Injection": the bit is 0 in real mode, which has no error codes. */
+    /* "VM-Entry Controls for Event Injection": real mode has no error codes. */
     bool is_protected = (vtx_get(vcpu, VMCS_GUEST_CR0) & X86_CR0_PE) != 0;
     if (is_protected && x86_has_error_code(vector)) {
         vcpu->event |= ENTRY_INTERRUPTION_ERROR;
