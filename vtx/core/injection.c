@@ -86,13 +86,20 @@ static bool take_nmi(struct vtx_vcpu *vcpu)
 
 /* ---- exceptions ---- */
 
+/*
+ * "VM-Entry Controls for Event Injection": real mode has no error codes, and the bit that says
+ * there is one must be 0 there.
+ */
+static bool is_protected(struct vtx_vcpu *vcpu)
+{
+    return (vtx_get(vcpu, VMCS_GUEST_CR0) & X86_CR0_PE) != 0;
+}
+
 void vtx_inject_exception(struct vtx_vcpu *vcpu, uint8_t vector, uint32_t error)
 {
     vcpu->event = EVENT(ENTRY_HARDWARE_EXCEPTION, vector);
     vcpu->event_error = 0;
-    /* "VM-Entry Controls for Event Injection": real mode has no error codes. */
-    bool is_protected = (vtx_get(vcpu, VMCS_GUEST_CR0) & X86_CR0_PE) != 0;
-    if (is_protected && x86_has_error_code(vector)) {
+    if (is_protected(vcpu) && x86_has_error_code(vector)) {
         vcpu->event |= ENTRY_INTERRUPTION_ERROR;
         vcpu->event_error = error;
     }
@@ -169,6 +176,9 @@ static enum vtx_step pass_on(struct vtx_vcpu *vcpu, uint32_t information)
         take_debug_exception(vcpu);
     }
     vcpu->event = information & EVENT_FORMAT;
+    if (!is_protected(vcpu)) { /* Bochs 2.7 tells an error code there, too */
+        vcpu->event &= ~ENTRY_INTERRUPTION_ERROR;
+    }
     vcpu->event_error = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE);
     vcpu->event_length = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_LENGTH);
     return VTX_STEP_RESUME;
