@@ -9,18 +9,6 @@
 
 static struct fake_machine machine;
 
-static void start(enum vtx_policy policy, enum fake_mode mode)
-{
-    fake_reset();
-    fake_machine_start(&machine, policy);
-    fake_machine_set_mode(&machine, mode);
-}
-
-static void finish(void)
-{
-    CHECK(fake_machine_stop(&machine));
-}
-
 struct register_fields {
     uint32_t real, mask, shadow;
     unsigned int number;
@@ -105,21 +93,21 @@ static void test_bit_by_bit(void)
                                       X86_CR4_DE,      X86_CR4_PSE,        X86_CR4_PGE,
                                       X86_CR4_PCE,     X86_CR4_OSXMMEXCPT, X86_CR4_FSGSBASE,
                                       X86_CR4_OSXSAVE, X86_CR4_SMEP};
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     for (size_t i = 0; i < sizeof(of_cr0) / sizeof(of_cr0[0]); i++) {
         check_bit(&cr0, of_cr0[i]);
     }
     for (size_t i = 0; i < sizeof(of_cr4) / sizeof(of_cr4[0]); i++) {
         check_bit(&cr4, of_cr4[i]);
     }
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* What the monitor must own whatever is asked for: the guest sees its own, the processor another.
  */
 static void test_always_owned(void)
 {
-    start(VTX_TRAP_SHADOW, FAKE_PROTECTED);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_PROTECTED);
     guest_writes(&cr0, X86_CR0_PE | X86_CR0_CD | X86_CR0_NW);
     CHECK_EQUAL(guest_reads(&cr0), X86_CR0_PE | X86_CR0_CD | X86_CR0_NW | X86_CR0_ET);
     CHECK_EQUAL(fake_field(VMCS_GUEST_CR0) & (X86_CR0_CD | X86_CR0_NW | X86_CR0_NE), X86_CR0_NE);
@@ -134,11 +122,11 @@ static void test_always_owned(void)
     CHECK(faulted());
     guest_writes(&cr4, X86_CR4_PAE | UINT64_C(1) << 40);
     CHECK_EQUAL(guest_reads(&cr4), X86_CR4_PAE);
-    finish();
-    start(VTX_TRAP_ALL, FAKE_LONG);
+    CHECK(fake_machine_stop(&machine));
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     CHECK_EQUAL(fake_field(VMCS_CR0_GUEST_HOST_MASK), UINT64_MAX);
     CHECK_EQUAL(fake_field(VMCS_CR4_GUEST_HOST_MASK), UINT64_MAX);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void move(unsigned int number, uint64_t value)
@@ -152,7 +140,7 @@ static void move(unsigned int number, uint64_t value)
 /* From protected mode to 64-bit mode and back, step by step, all by exits. */
 static void test_modes(void)
 {
-    start(VTX_TRAP_ALL, FAKE_LONG); /* its tables are used below */
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG); /* its tables are used below */
     fake_machine_set_mode(&machine, FAKE_PROTECTED);
     move(4, X86_CR4_PAE);
     move(3, 0x100000);
@@ -178,13 +166,18 @@ static void test_modes(void)
     CHECK(faulted());
     move(0, X86_CR0_NW); /* NW without CD */
     CHECK(faulted());
-    finish();
+    CHECK(fake_machine_stop(&machine));
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
+    move(0, X86_CR0_PE); /* no way out of 64-bit mode */
+    CHECK(faulted());
+    CHECK_EQUAL(fake_field(VMCS_GUEST_IA32_EFER) & X86_EFER_LMA, X86_EFER_LMA);
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* PAE paging: the four PDPTEs come from memory, and are checked. */
 static void test_pdptes(void)
 {
-    start(VTX_TRAP_ALL, FAKE_PAE);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_PAE);
     CHECK_EQUAL(fake_field(VMCS_GUEST_PDPTE0), 0x102001);
     uint64_t entries[4] = {0x102001, 0, 0x103001, 0};
     memcpy(fake_memory(0x5000), entries, sizeof(entries));
@@ -205,12 +198,12 @@ static void test_pdptes(void)
     CHECK_EQUAL(fake_run(&machine, exit), VTX_MEMORY);
     CHECK_EQUAL(machine.vcpu->missing.address & ~UINT64_C(0xfff), 0x5000);
     CHECK_EQUAL(fake_field(VMCS_GUEST_RIP), rip);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_cr3_and_cr8(void)
 {
-    start(VTX_TRAP_ALL, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     unsigned int flushes = fake.invvpid_count;
     move(3, 0x100000);
     CHECK_EQUAL(fake.invvpid_count, flushes + 1);
@@ -240,13 +233,13 @@ static void test_cr3_and_cr8(void)
     machine.vcpu->registers.gpr[X86_RBX] = 16;
     CHECK_EQUAL(fake_run(&machine, exit), VTX_INTERRUPT);
     CHECK(faulted());
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* CLTS, LMSW, and moves to and from RSP. */
 static void test_other_forms(void)
 {
-    start(VTX_TRAP_ALL, FAKE_PROTECTED);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_PROTECTED);
     move(0, X86_CR0_PE | X86_CR0_NE | X86_CR0_TS);
     struct fake_exit exit = {.reason = VMX_REASON_CONTROL_REGISTER, .length = 2};
     exit.qualification = VMX_CLTS << 4;
@@ -259,7 +252,7 @@ static void test_other_forms(void)
     fake_set_field(VMCS_GUEST_CR3, 0x7000);
     fake_run(&machine, exit);
     CHECK_EQUAL(fake_field(VMCS_GUEST_RSP), 0x7000);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* ---- debug registers ---- */
@@ -275,7 +268,7 @@ static void debug(unsigned int number, bool read, uint64_t value)
 
 static void test_debug_registers(void)
 {
-    start(VTX_TRAP_ALL, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     debug(2, false, 0x1234);
     CHECK_EQUAL(fake.dr[2], 0x1234);
     debug(2, true, 0);
@@ -300,7 +293,7 @@ static void test_debug_registers(void)
     machine.vcpu->event = 0; /* the fake refuses to enter so; the exception was chosen */
     fake_set_field(VMCS_GUEST_SS_ACCESS_RIGHTS,
                    fake_field(VMCS_GUEST_SS_ACCESS_RIGHTS) & ~UINT64_C(0x60));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 int main(void)

@@ -129,6 +129,7 @@ static void test_unmap(void)
     CHECK_EQUAL(at(2 * GIB + 4 * KIB), HIGH + 2 * GIB + 4 * KIB);
     unsigned int before = fake_pages_in_use;
     CHECK_EQUAL(vtx_ept_unmap(&ept, 0, 512 * GIB), VTX_OK); /* holes cost nothing */
+    CHECK_EQUAL(vtx_ept_unmap(&ept, 20 * GIB, 4 * KIB), VTX_OK);
     CHECK_EQUAL(fake_pages_in_use, before);
     CHECK_EQUAL(at(0), 0);
     CHECK_EQUAL(at(8 * GIB), 0);

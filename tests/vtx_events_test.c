@@ -10,17 +10,6 @@ static struct fake_machine machine;
 #define EVENT(type, vector) (0x80000000u | (uint32_t)(type) << 8 | (vector))
 #define WITH_ERROR          0x800u
 
-static void start(enum vtx_policy policy)
-{
-    fake_reset();
-    fake_machine_start(&machine, policy);
-}
-
-static void finish(void)
-{
-    CHECK(fake_machine_stop(&machine));
-}
-
 static void set_flags(uint64_t flags)
 {
     fake_set_field(VMCS_GUEST_RFLAGS, X86_FLAGS_ONE | flags);
@@ -38,7 +27,7 @@ static bool has(uint32_t encoding, uint32_t control)
 
 static void test_interrupts(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vcpu *vcpu = machine.vcpu;
     CHECK(!vtx_can_interrupt(vcpu));
     set_flags(X86_FLAGS_IF);
@@ -55,12 +44,12 @@ static void test_interrupts(void)
     CHECK(!vtx_event_pending(vcpu));
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(fake.injected, 0); /* once */
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_interrupt_window(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vcpu *vcpu = machine.vcpu;
     vtx_want_interrupt_window(vcpu, true);
     CHECK(has(VMCS_PRIMARY_CONTROLS, VMX_PRIMARY_INTERRUPT_WINDOW));
@@ -71,12 +60,12 @@ static void test_interrupt_window(void)
     vtx_want_interrupt_window(vcpu, true);
     vtx_want_interrupt_window(vcpu, false);
     CHECK(!has(VMCS_PRIMARY_CONTROLS, VMX_PRIMARY_INTERRUPT_WINDOW));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_nmi(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vcpu *vcpu = machine.vcpu;
     vtx_inject_nmi(vcpu);
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
@@ -102,7 +91,7 @@ static void test_nmi(void)
     CHECK_EQUAL(fake.injected, EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_UD));
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(fake.injected, EVENT(ENTRY_NMI, 2));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void unblock(void)
@@ -113,7 +102,7 @@ static void unblock(void)
 /* The window's exit closes it, and the same run injects. */
 static void test_nmi_window(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     set_blocking(ENTRY_BLOCKING_NMI);
     vtx_inject_nmi(machine.vcpu);
     fake.guest = unblock;
@@ -122,12 +111,12 @@ static void test_nmi_window(void)
     CHECK_EQUAL(fake.entries, 2);
     CHECK_EQUAL(fake.injected, EVENT(ENTRY_NMI, 2));
     CHECK(!has(VMCS_PRIMARY_CONTROLS, VMX_PRIMARY_NMI_WINDOW));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_exceptions(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     for (uint8_t vector = 0; vector < 32; vector++) {
         if (vector == X86_VECTOR_NMI || vector == 9 || vector > X86_VECTOR_XM || vector == 15) {
             continue;
@@ -139,17 +128,17 @@ static void test_exceptions(void)
                     EVENT(ENTRY_HARDWARE_EXCEPTION, vector) | (error ? WITH_ERROR : 0));
         CHECK(!error || fake.injected_error == 0x10);
     }
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* Exceptions have no error codes in real mode, and VM entry refuses them there. */
 static void test_exception_in_real_mode(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     fake.vmcs[VMCS_GUEST_CR0] &= ~X86_CR0_PE;
     vtx_inject_exception(machine.vcpu, X86_VECTOR_GP, 0x10);
     CHECK_EQUAL(machine.vcpu->event, EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_GP));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* What was being delivered when the exit came is delivered again, whatever it was. */
@@ -165,7 +154,7 @@ static void test_delivered_again(void)
         {EVENT(ENTRY_SOFTWARE_EXCEPTION, X86_VECTOR_BP), 0, 1},
         {EVENT(ENTRY_PRIVILEGED_SOFTWARE_EXCEPTION, X86_VECTOR_DB), 0, 1},
     };
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     set_flags(X86_FLAGS_IF);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         bool is_nmi = (rows[i].event >> 8 & 7) == ENTRY_NMI;
@@ -188,7 +177,7 @@ static void test_delivered_again(void)
             CHECK_EQUAL(fake.injected_length, rows[i].length);
         }
     }
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static enum vtx_outcome exception(uint32_t event, uint32_t error, uint64_t qualification,
@@ -205,7 +194,7 @@ static enum vtx_outcome exception(uint32_t event, uint32_t error, uint64_t quali
 /* Exceptions that exit under VTX_TRAP_ALL reach the guest as if they had not. */
 static void test_passed_on(void)
 {
-    start(VTX_TRAP_ALL);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     CHECK_EQUAL(fake_field(VMCS_EXCEPTION_BITMAP), UINT32_MAX);
     uint32_t fault = EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_PF) | WITH_ERROR;
     CHECK_EQUAL(exception(fault, 7, 0x1234567, 0), VTX_INTERRUPT);
@@ -222,6 +211,11 @@ static void test_passed_on(void)
     CHECK_EQUAL(exception(breakpoint, 0, 0, 0), VTX_INTERRUPT);
     CHECK_EQUAL(fake.injected, breakpoint);
     CHECK_EQUAL(fake.injected_length, 1);
+    /* An IRET that unblocked NMIs and faulted runs again: they stay blocked. */
+    CHECK_EQUAL(exception(fault | VMX_INTERRUPTION_NMI_UNBLOCKED, 2, 0x5000, 0), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, fault);
+    CHECK_EQUAL(fake_field(VMCS_GUEST_INTERRUPTIBILITY_STATE), ENTRY_BLOCKING_NMI);
+    set_blocking(0);
     /* The host's own NMI is the host's; a machine check is told. */
     CHECK_EQUAL(exception(EVENT(ENTRY_NMI, 2), 0, 0, 0), VTX_INTERRUPT);
     CHECK_EQUAL(fake.nmi_count, 1);
@@ -229,10 +223,27 @@ static void test_passed_on(void)
     CHECK_EQUAL(exception(EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_MC), 0, 0, 0), VTX_EXIT);
     CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_INTERNAL);
     CHECK(strstr(machine.vcpu->exit.internal.text, "machine check") != NULL);
-    finish();
-    start(VTX_TRAP_SHADOW);
+    CHECK(fake_machine_stop(&machine));
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     CHECK_EQUAL(fake_field(VMCS_EXCEPTION_BITMAP), 1u << X86_VECTOR_MC);
-    finish();
+    CHECK(fake_machine_stop(&machine));
+}
+
+/* Real mode has no error codes, whatever the exit says. */
+static void test_real_mode(void)
+{
+    const uint32_t fault = EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_GP);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_REAL);
+    CHECK_EQUAL(exception(fault | WITH_ERROR, 0x18, 0, 0), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, fault);
+    struct fake_exit exit = {.reason = VMX_REASON_EPT_VIOLATION,
+                             .physical = 0x3000,
+                             .qualification = VMX_EPT_VIOLATION_READ,
+                             .vectoring = fault | WITH_ERROR};
+    CHECK_EQUAL(fake_run(&machine, exit), VTX_MEMORY);
+    CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, fault);
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* An exception in the delivery of another: "Conditions for Generating a Double Fault". */
@@ -248,7 +259,7 @@ static void test_double_faults(void)
         {X86_VECTOR_DB, X86_VECTOR_GP, false}, {X86_VECTOR_DE, X86_VECTOR_SS, true},
         {X86_VECTOR_UD, X86_VECTOR_PF, false},
     };
-    start(VTX_TRAP_ALL);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint32_t second = hardware | rows[i].second | WITH_ERROR;
         CHECK_EQUAL(exception(second, 0, 0, hardware | rows[i].first), VTX_INTERRUPT);
@@ -263,13 +274,13 @@ static void test_double_faults(void)
                           hardware | X86_VECTOR_DF | WITH_ERROR),
                 VTX_EXIT);
     CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_SHUTDOWN);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* Not active: no entry, until an event wakes it. */
 static void test_halted(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     machine.state.activity = X86_HALTED;
     machine.state.rflags |= X86_FLAGS_IF;
     vtx_vcpu_leave_context(machine.vcpu);
@@ -284,12 +295,12 @@ static void test_halted(void)
     CHECK_EQUAL(fake.entries, 1);
     vtx_vcpu_get_state(machine.vcpu, X86_STATE_EVENTS, &machine.state);
     CHECK_EQUAL(machine.state.activity, X86_ACTIVE);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_timer(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     CHECK(vtx_set_timer(machine.vcpu, 33)); /* the fake's counts at TSC / 1 */
     CHECK(has(VMCS_PIN_BASED_CONTROLS, VMX_PIN_PREEMPTION_TIMER));
     CHECK(has(VMCS_VM_EXIT_CONTROLS, VMX_EXIT_SAVE_TIMER));
@@ -307,7 +318,7 @@ static void test_timer(void)
     CHECK(!has(VMCS_VM_EXIT_CONTROLS, VMX_EXIT_SAVE_TIMER));
     machine.capabilities.has_preemption_timer = false;
     CHECK(!vtx_set_timer(machine.vcpu, 5));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 int main(void)
@@ -320,6 +331,7 @@ int main(void)
     test_exception_in_real_mode();
     test_delivered_again();
     test_passed_on();
+    test_real_mode();
     test_double_faults();
     test_halted();
     test_timer();

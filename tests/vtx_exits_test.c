@@ -8,17 +8,6 @@
 
 static struct fake_machine machine;
 
-static void start(enum vtx_policy policy)
-{
-    fake_reset();
-    fake_machine_start(&machine, policy);
-}
-
-static void finish(void)
-{
-    CHECK(fake_machine_stop(&machine));
-}
-
 static uint64_t *gpr(enum x86_gpr number)
 {
     return &machine.vcpu->registers.gpr[number];
@@ -55,7 +44,7 @@ static bool leaves(struct fake_exit exit, enum exit_reason reason)
 static void test_every_reason(void)
 {
     for (uint32_t reason = 0; reason < VMX_REASON_COUNT + 10; reason++) {
-        start(VTX_TRAP_ALL);
+        fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
         enum vtx_outcome outcome =
             fake_run(&machine, (struct fake_exit){.reason = reason, .length = 2});
         const struct vcpu_exit *exit = &machine.vcpu->exit;
@@ -70,7 +59,7 @@ static void test_every_reason(void)
             CHECK(strstr(exit->internal.text, "not asked for") != NULL);
         }
         CHECK(outcome == VTX_EXIT || outcome == VTX_INTERRUPT || outcome == VTX_MEMORY);
-        finish();
+        CHECK(fake_machine_stop(&machine));
     }
 }
 
@@ -83,7 +72,7 @@ static void test_hints_and_refusals(void)
         VMX_REASON_VMFUNC,  VMX_REASON_UMWAIT,  VMX_REASON_TPAUSE,   VMX_REASON_MWAIT,
         VMX_REASON_MONITOR,
     };
-    start(VTX_TRAP_ALL);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     for (size_t i = 0; i < sizeof(invalid) / sizeof(invalid[0]); i++) {
         CHECK(raises((struct fake_exit){.reason = invalid[i], .length = 3}, X86_VECTOR_UD));
         CHECK_EQUAL(fake.injected & ENTRY_INTERRUPTION_ERROR, 0);
@@ -105,13 +94,13 @@ static void test_hints_and_refusals(void)
     features->registers.ecx |= 1u << 3;
     CHECK(is_inside((struct fake_exit){.reason = VMX_REASON_MWAIT, .length = 3}));
     CHECK_EQUAL(rip(), before + 12);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* RIP, shadows and single steps after an instruction that was emulated. */
 static void test_skip(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     const struct fake_exit pause = {.reason = VMX_REASON_PAUSE, .length = 2};
     fake_set_field(VMCS_GUEST_INTERRUPTIBILITY_STATE, ENTRY_BLOCKING_STI);
     fake_set_field(VMCS_GUEST_RFLAGS, X86_FLAGS_ONE | X86_FLAGS_IF);
@@ -125,12 +114,12 @@ static void test_skip(void)
     fake_set_field(VMCS_GUEST_RIP, 0xffffffff);
     CHECK(is_inside(pause));
     CHECK_EQUAL(rip(), 1);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_cpuid(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     const struct fake_exit cpuid = {.reason = VMX_REASON_CPUID, .length = 2};
     *gpr(X86_RAX) = UINT64_C(0xffffffff00000001);
     *gpr(X86_RCX) = 0;
@@ -155,7 +144,7 @@ static void test_cpuid(void)
     CHECK(is_inside(cpuid));
     CHECK_EQUAL(*gpr(X86_RBX), 832);
     machine.vcpu->xcr0 = 1;
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_cpuid_supported(void)
@@ -180,7 +169,7 @@ static void test_cpuid_supported(void)
 
 static void test_time_and_chance(void)
 {
-    start(VTX_TRAP_ALL);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     vtx_vcpu_set_tsc_offset(machine.vcpu, UINT64_C(0x500000000));
     CHECK_EQUAL(fake_field(VMCS_TSC_OFFSET), UINT64_C(0x500000000));
     CHECK(is_inside((struct fake_exit){.reason = VMX_REASON_RDTSC, .length = 2}));
@@ -202,12 +191,12 @@ static void test_time_and_chance(void)
         .reason = VMX_REASON_RDSEED, .length = 4, .information = X86_RBX << 3 | 1u << 11}));
     CHECK_EQUAL(*gpr(X86_RBX), 0);
     CHECK_EQUAL(fake_field(VMCS_GUEST_RFLAGS) & X86_FLAGS_ARITHMETIC, 0);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_xsetbv(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     const struct fake_exit xsetbv = {.reason = VMX_REASON_XSETBV, .length = 3};
     *gpr(X86_RAX) = 7;
     *gpr(X86_RDX) = 0;
@@ -224,12 +213,12 @@ static void test_xsetbv(void)
         CHECK(raises(xsetbv, X86_VECTOR_GP));
     }
     CHECK_EQUAL(machine.vcpu->xcr0, 7);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_leaving(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     uint64_t before = rip();
     CHECK(leaves((struct fake_exit){.reason = VMX_REASON_HLT, .length = 1}, EXIT_HLT));
     CHECK_EQUAL(rip(), before + 1);
@@ -254,7 +243,7 @@ static void test_leaving(void)
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_EXIT); /* dead is dead */
     CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_SHUTDOWN);
     CHECK_EQUAL(fake.entries, entries);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* A guest that does nothing but exit does not keep its embedder from anything else. */
@@ -266,12 +255,12 @@ static void storm(void)
 
 static void test_storm(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     fake.guest = storm;
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
     CHECK(machine.vcpu->exits[VMX_REASON_CPUID] >= 1000);
     CHECK_EQUAL(machine.vcpu->exits[VMX_REASON_EXTERNAL_INTERRUPT], 0);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* ---- MSRs ---- */
@@ -305,7 +294,7 @@ static uint64_t reads(uint32_t index)
 static void test_msrs(void)
 {
     const uint64_t high = UINT64_C(0xffff800000001234), bad = UINT64_C(0x8000000000001234);
-    start(VTX_TRAP_ALL);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     static const uint32_t canonical[] = {X86_MSR_IA32_SYSENTER_ESP,  X86_MSR_IA32_SYSENTER_EIP,
                                          X86_MSR_IA32_LSTAR,         X86_MSR_IA32_CSTAR,
                                          X86_MSR_IA32_FS_BASE,       X86_MSR_IA32_GS_BASE,
@@ -343,13 +332,13 @@ static void test_msrs(void)
     CHECK(writes(X86_MSR_IA32_EFER, 0xd01) && refuses(X86_MSR_IA32_EFER, 0xc01)); /* LME, PG on */
     CHECK(refuses(X86_MSR_IA32_EFER, 0x8d01));
     CHECK_EQUAL(fake_field(VMCS_GUEST_IA32_EFER), 0xd01);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* Those of the local APIC, and whatever nobody knows, are the embedder's. */
 static void test_msrs_outside(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     uint64_t before = rip();
     *gpr(X86_RCX) = X86_MSR_IA32_TSC_DEADLINE;
     *gpr(X86_RAX) = 0x11;
@@ -373,7 +362,7 @@ static void test_msrs_outside(void)
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(fake.injected, 0x80000b0d);
     CHECK_EQUAL(rip(), before + 4);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static bool lets_through(const uint8_t *bitmap, uint32_t index, bool write)
@@ -384,7 +373,7 @@ static bool lets_through(const uint8_t *bitmap, uint32_t index, bool write)
 
 static void test_msr_bitmap(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     const uint8_t *bitmap = machine.vm.msr_bitmap.at;
     CHECK(lets_through(bitmap, X86_MSR_IA32_LSTAR, true));
     CHECK(lets_through(bitmap, X86_MSR_IA32_FS_BASE, false));
@@ -398,15 +387,15 @@ static void test_msr_bitmap(void)
         open += (unsigned int)__builtin_popcount((uint8_t)~bitmap[i]);
     }
     CHECK_EQUAL(open, 20);
-    finish();
-    start(VTX_TRAP_ALL);
+    CHECK(fake_machine_stop(&machine));
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     bitmap = machine.vm.msr_bitmap.at;
     for (unsigned int i = 0; i < VTX_PAGE_SIZE; i++) {
         if (bitmap[i] != 0xff) {
             CHECK(bitmap[i] == 0xff);
         }
     }
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 int main(void)

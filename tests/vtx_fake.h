@@ -85,6 +85,9 @@ uint8_t *fake_memory(uint64_t guest_physical);
 
 /* ---- a machine ---- */
 
+/* Modes to start guests in. */
+enum fake_mode { FAKE_REAL, FAKE_PROTECTED, FAKE_PAGED, FAKE_PAE, FAKE_LONG, FAKE_MODES };
+
 struct fake_machine {
     struct vtx_capabilities capabilities;
     struct vtx_cpu cpu;
@@ -98,14 +101,16 @@ struct fake_machine {
 /* In root mode, a vCPU loaded, in context, in 64-bit mode at RIP 1000H, memory mapped. */
 void fake_machine_start(struct fake_machine *machine, enum vtx_policy policy);
 
+/* fake_reset, fake_machine_start and fake_machine_set_mode in one. */
+void fake_machine_begin(struct fake_machine *machine, enum vtx_policy policy, enum fake_mode mode);
+
 /* Everything freed; false if something leaked or a field or MSR was touched that is not there. */
 bool fake_machine_stop(struct fake_machine *machine);
 
 /* Queues one exit and runs; the outcome. */
 enum vtx_outcome fake_run(struct fake_machine *machine, struct fake_exit exit);
 
-/* Modes to start guests in. */
-enum fake_mode { FAKE_REAL, FAKE_PROTECTED, FAKE_PAGED, FAKE_PAE, FAKE_LONG, FAKE_MODES };
+/* The state to start a guest in. */
 void fake_state(enum fake_mode mode, struct x86_state *state);
 void fake_machine_set_mode(struct fake_machine *machine, enum fake_mode mode);
 

@@ -105,6 +105,13 @@ void fake_machine_start(struct fake_machine *machine, enum vtx_policy policy)
     fake_machine_set_mode(machine, FAKE_LONG);
 }
 
+void fake_machine_begin(struct fake_machine *machine, enum vtx_policy policy, enum fake_mode mode)
+{
+    fake_reset();
+    fake_machine_start(machine, policy);
+    fake_machine_set_mode(machine, mode);
+}
+
 bool fake_machine_stop(struct fake_machine *machine)
 {
     bool clean = machine->vcpu->failed_field == 0;

@@ -9,18 +9,6 @@ static struct fake_machine machine;
 #define DEVICE UINT64_C(0xfee00000) /* guest physical, where there is no memory */
 #define CODE   UINT64_C(0x1000)
 
-static void start(enum vtx_policy policy, enum fake_mode mode)
-{
-    fake_reset();
-    fake_machine_start(&machine, policy);
-    fake_machine_set_mode(&machine, mode);
-}
-
-static void finish(void)
-{
-    CHECK(fake_machine_stop(&machine));
-}
-
 static uint64_t *gpr(enum x86_gpr number)
 {
     return &machine.vcpu->registers.gpr[number];
@@ -63,7 +51,7 @@ static void test_ports(void)
     } rows[] = {{1, UINT64_C(0xffffffffffffff44)},
                 {2, UINT64_C(0xffffffffffff3344)},
                 {4, UINT64_C(0x11223344)}};
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint64_t before = rip();
         *gpr(X86_RAX) = UINT64_C(0x55667788);
@@ -84,7 +72,7 @@ static void test_ports(void)
         CHECK_EQUAL(*gpr(X86_RAX), rows[i].after);
         CHECK_EQUAL(rip(), before + 2);
     }
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* information: the address size, 0 to 2. */
@@ -99,7 +87,7 @@ static struct fake_exit string(unsigned int size, bool in, bool rep, uint64_t li
 
 static void test_strings(void)
 {
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     uint64_t before = rip();
     /* OUTSB, three of them, in one exit. */
     memcpy(fake_memory(0x2000), "abc", 3);
@@ -151,7 +139,7 @@ static void test_strings(void)
     CHECK_EQUAL((uint8_t)fake.injected, X86_VECTOR_PF);
     CHECK_EQUAL(fake.injected_error, X86_PF_WRITE);
     CHECK_EQUAL(fake.cr2, 0x800000);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* ---- memory ---- */
@@ -182,7 +170,7 @@ static void put_code(const char *bytes, size_t size)
 
 static void test_device(void)
 {
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     map_device();
     *gpr(X86_RBX) = 0x200000;
     CODE_IS("\x8b\x43\x20"); /* mov 0x20(%rbx), %eax */
@@ -230,13 +218,13 @@ static void test_device(void)
     CHECK_EQUAL(*fake_memory(0x6000), 'q');
     CHECK_EQUAL(*gpr(X86_RCX), 1);
     CHECK_EQUAL(rip(), CODE);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_device_in_other_modes(void)
 {
     /* Real mode: DS * 16; 32-bit code; both without paging. */
-    start(VTX_TRAP_SHADOW, FAKE_REAL);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_REAL);
     const struct vtx_memory_slot low[] = {{0, 0xa0000, false}};
     vtx_vm_set_memory(&machine.vm, low, 1);
     fake_set_field(VMCS_GUEST_DS_BASE, 0xb8000);
@@ -251,13 +239,13 @@ static void test_device_in_other_modes(void)
     CHECK_EQUAL(exit_of()->mmio.address, DEVICE + 0x30);
     CHECK(goes_on());
     CHECK_EQUAL(rip(), CODE + 5);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* Instructions that lie across pages, or are not served, or on read-only memory. */
 static void test_device_special(void)
 {
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     map_device();
     *gpr(X86_RBX) = 0x200000;
     memcpy(fake_memory(0x1ffe), "\x8b\x43\x20", 3);
@@ -283,12 +271,12 @@ static void test_device_special(void)
     CHECK_EQUAL(exit_of()->mmio.data[0], 0x81);
     CHECK_EQUAL(*fake_memory(0x200000), 1);
     CHECK(goes_on());
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_missing_memory(void)
 {
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     CHECK_EQUAL(fake_run(&machine, violation(0x7000, true)), VTX_MEMORY);
     CHECK_EQUAL(machine.vcpu->missing.address, 0x7000);
     CHECK(machine.vcpu->missing.is_write);
@@ -319,7 +307,7 @@ static void test_missing_memory(void)
     CHECK(goes_on());
     CHECK_EQUAL(*fake_memory(0x7000), 'n');
     CHECK_EQUAL(*gpr(X86_RDI), 0x7001);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_where_there_is_nothing(void)
@@ -331,7 +319,7 @@ static void test_where_there_is_nothing(void)
     } rows[] = {{4 | 0x180, 0, "executes"},
                 {1 | 0x80, 0, "page tables"},
                 {1 | 0x180, 0x80000030, "interrupts"}};
-    start(VTX_TRAP_SHADOW, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct fake_exit exit = violation(DEVICE, false);
         exit.qualification = rows[i].qualification;
@@ -346,7 +334,7 @@ static void test_where_there_is_nothing(void)
     exit.qualification |= VMX_EPT_VIOLATION_NMI_UNBLOCKED;
     CHECK_EQUAL(fake_run(&machine, exit), VTX_MEMORY);
     CHECK_EQUAL(fake_field(VMCS_GUEST_INTERRUPTIBILITY_STATE), ENTRY_BLOCKING_NMI);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* ---- descriptor tables ---- */
@@ -368,7 +356,7 @@ static void test_table_registers(void)
     enum { SGDT, SIDT, LGDT, LIDT };
     const uint32_t reason = VMX_REASON_GDTR_OR_IDTR;
     const uint32_t wide = 2u << 7 | X86_DS << 15;
-    start(VTX_TRAP_ALL, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     uint16_t limit = 0x7f;
     uint64_t base = UINT64_C(0xffff800000004000);
     memcpy(fake_memory(0x2010), &limit, 2);
@@ -399,7 +387,7 @@ static void test_table_registers(void)
     table(reason, LGDT, X86_FS << 15 | X86_RBX << 23 | NO_INDEX, 0x1011);
     CHECK_EQUAL(fake_field(VMCS_GUEST_GDTR_BASE), 0x004000);
     CHECK_EQUAL(fake_field(VMCS_GUEST_GDTR_LIMIT), limit);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_segment_registers(void)
@@ -411,7 +399,7 @@ static void test_segment_registers(void)
         0, UINT64_C(0x0000820030000017),                               /* 20H: LDT */
         0, UINT64_C(0x0000090020000067),                               /* 30H: TSS, not present */
         0};
-    start(VTX_TRAP_ALL, FAKE_LONG);
+    fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_LONG);
     memcpy(fake_memory(0x4000), gdt, sizeof(gdt));
     fake_set_field(VMCS_GUEST_GDTR_BASE, 0x4000);
     fake_set_field(VMCS_GUEST_GDTR_LIMIT, sizeof(gdt) - 1);
@@ -449,7 +437,7 @@ static void test_segment_registers(void)
     *gpr(X86_RBX) = 3;
     table(reason, LLDT, in_register, 0); /* none */
     CHECK(fake_field(VMCS_GUEST_LDTR_ACCESS_RIGHTS) == X86_SEGMENT_UNUSABLE);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 int main(void)

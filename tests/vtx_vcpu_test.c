@@ -10,21 +10,10 @@
 
 static struct fake_machine machine;
 
-static void start(enum vtx_policy policy)
-{
-    fake_reset();
-    fake_machine_start(&machine, policy);
-}
-
-static void finish(void)
-{
-    CHECK(fake_machine_stop(&machine));
-}
-
 /* VMLAUNCH, then VMRESUME, and after VMCLEAR VMLAUNCH again: the fake insists. */
 static void test_launch_and_resume(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vcpu *vcpu = machine.vcpu;
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
@@ -35,14 +24,14 @@ static void test_launch_and_resume(void)
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(vcpu->entries, 3);
     CHECK_EQUAL(vcpu->exits[VMX_REASON_EXTERNAL_INTERRUPT], 3);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* Guests of every mode, and with both policies, pass the checks of VM entry. */
 static void test_modes(void)
 {
     for (int policy = VTX_TRAP_SHADOW; policy <= VTX_TRAP_ALL; policy++) {
-        start((enum vtx_policy)policy);
+        fake_machine_begin(&machine, (enum vtx_policy)policy, FAKE_LONG);
         for (int mode = FAKE_REAL; mode < FAKE_MODES; mode++) {
             fake_machine_set_mode(&machine, (enum fake_mode)mode);
             CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
@@ -50,7 +39,7 @@ static void test_modes(void)
                         mode == FAKE_LONG);
         }
         CHECK_EQUAL(machine.vcpu->entries, FAKE_MODES);
-        finish();
+        CHECK(fake_machine_stop(&machine));
     }
 }
 
@@ -59,11 +48,44 @@ static void fill(void *at, size_t size, uint8_t with)
     memset(at, with, size);
 }
 
+/* What exits under which policy, as controls. */
+static void test_policies(void)
+{
+    static const struct {
+        uint32_t encoding, shadow,
+            all; /* bits that one policy must have, and which the other adds */
+    } rows[] = {
+        {VMCS_PIN_BASED_CONTROLS, VMX_PIN_EXTERNAL_INTERRUPT | VMX_PIN_NMI | VMX_PIN_VIRTUAL_NMIS,
+         0},
+        {VMCS_PRIMARY_CONTROLS,
+         VMX_PRIMARY_TSC_OFFSETTING | VMX_PRIMARY_HLT | VMX_PRIMARY_MWAIT | VMX_PRIMARY_RDPMC |
+             VMX_PRIMARY_CR8_LOAD | VMX_PRIMARY_CR8_STORE | VMX_PRIMARY_MSR_BITMAPS |
+             VMX_PRIMARY_MONITOR | VMX_PRIMARY_SECONDARY,
+         VMX_PRIMARY_INVLPG | VMX_PRIMARY_RDTSC | VMX_PRIMARY_CR3_LOAD | VMX_PRIMARY_CR3_STORE |
+             VMX_PRIMARY_MOV_DR | VMX_PRIMARY_IO | VMX_PRIMARY_PAUSE},
+        {VMCS_SECONDARY_CONTROLS,
+         VMX_SECONDARY_EPT | VMX_SECONDARY_UNRESTRICTED_GUEST | VMX_SECONDARY_RDTSCP |
+             VMX_SECONDARY_WBINVD | VMX_SECONDARY_INVPCID | VMX_SECONDARY_VPID,
+         VMX_SECONDARY_DESCRIPTOR_TABLES | VMX_SECONDARY_RDRAND | VMX_SECONDARY_RDSEED},
+    };
+    for (int policy = VTX_TRAP_SHADOW; policy <= VTX_TRAP_ALL; policy++) {
+        fake_machine_begin(&machine, (enum vtx_policy)policy, FAKE_LONG);
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            uint64_t value = fake_field(rows[i].encoding);
+            CHECK_EQUAL(value & rows[i].shadow, rows[i].shadow);
+            CHECK_EQUAL(value & rows[i].all, policy == VTX_TRAP_ALL ? rows[i].all : 0);
+        }
+        CHECK(policy == VTX_TRAP_ALL ||
+              (fake_field(VMCS_PRIMARY_CONTROLS) & VMX_PRIMARY_IO_BITMAPS) != 0);
+        CHECK(fake_machine_stop(&machine));
+    }
+}
+
 /* What was set comes back. */
 static void test_state(void)
 {
     static struct x86_state set, got;
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     fake_state(FAKE_LONG, &set);
     for (unsigned int i = 0; i < X86_GPR_COUNT; i++) {
         set.gpr[i] = 0x1000 + i;
@@ -121,14 +143,14 @@ static void test_state(void)
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(fake.injected, 0x80000b0d);
     CHECK_EQUAL(fake.injected_error, 0x18);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* What the host's processor would fault on never gets there. */
 static void test_hostile_state(void)
 {
     static struct x86_state set;
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     fake_state(FAKE_LONG, &set);
     fill(set.xsave, sizeof(set.xsave), 0xff);
     fill(&set.msr, sizeof(set.msr), 0xee);
@@ -149,13 +171,13 @@ static void test_hostile_state(void)
     CHECK_EQUAL(vcpu->msr.fmask, 0xeeeeeeee);
     CHECK_EQUAL(vcpu->dr6, 0xffffffff);
     CHECK_EQUAL(fake_field(VMCS_GUEST_DR7), 0xffffffff);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* Guest values in the processor between the two calls, the host's again afterwards. */
 static void test_context(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vcpu *vcpu = machine.vcpu;
     vtx_vcpu_leave_context(vcpu);
     vcpu->msr.lstar = 0x4444;
@@ -182,12 +204,12 @@ static void test_context(void)
     CHECK(fake.host_restored);
     vtx_vcpu_leave_context(vcpu); /* twice is once */
     CHECK_EQUAL(vcpu->msr.lstar, 0x4445);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_host_state(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     CHECK_EQUAL(fake_field(VMCS_HOST_CS_SELECTOR), 0x10);
     CHECK_EQUAL(fake_field(VMCS_HOST_DS_SELECTOR), 0); /* RPL 3 may not stand there */
     CHECK_EQUAL(fake_field(VMCS_HOST_CR3), 0x1234000);
@@ -211,7 +233,7 @@ static void test_host_state(void)
     CHECK_EQUAL(fake.invept_count, invept + 1);
     vtx_vcpu_unload(machine.vcpu);
     CHECK_EQUAL(vtx_vcpu_load(machine.vcpu, &machine.cpu, &machine.error), VTX_OK);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* ---- failures ---- */
@@ -253,7 +275,7 @@ static void test_guest_state_refused(void)
         {VMCS_VMCS_LINK_POINTER, 5, "link", "link"},
         {VMCS_GUEST_IA32_EFER, 2, "efer", "EFER"},
     };
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint64_t before = fake_field(rows[i].encoding);
         fake_set_field(rows[i].encoding, rows[i].value);
@@ -266,12 +288,12 @@ static void test_guest_state_refused(void)
     }
     CHECK_EQUAL(machine.vcpu->entries, 0);
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT); /* still to be launched, and launches */
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_controls_refused(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     uint64_t before = fake_field(VMCS_PIN_BASED_CONTROLS);
     fake_set_field(VMCS_PIN_BASED_CONTROLS, before & ~UINT64_C(2));
     const char *text = failure();
@@ -320,13 +342,13 @@ static void test_controls_refused(void)
           machine.vcpu->exit.reason == EXIT_INTERNAL);
     machine.vcpu->failed_field = 0;
     CHECK_EQUAL(vtx_vcpu_load(machine.vcpu, &machine.cpu, &machine.error), VTX_OK);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 /* A field that the processor does not have is named. */
 static void test_missing_field(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     vtx_vcpu_leave_context(machine.vcpu);
     vtx_vcpu_unload(machine.vcpu);
     vtx_vcpu_destroy(machine.vcpu);
@@ -341,12 +363,12 @@ static void test_missing_field(void)
     CHECK(mentions(machine.error.text, "VMPTRLD"));
     fake.vmptrld_result = VTX_SUCCEED;
     machine.vcpu->failed_field = 0;
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_no_memory(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vm other;
     static struct vtx_vcpu vcpu;
     for (unsigned int left = 0; left < 4; left++) {
@@ -358,12 +380,12 @@ static void test_no_memory(void)
     const struct vtx_vcpu_options options = {.vm = &machine.vm, .cpuid = &machine.cpuid};
     CHECK_EQUAL(vtx_vcpu_create(&vcpu, &options, &machine.error), VTX_NO_MEMORY);
     CHECK(mentions(machine.error.text, "VMCS"));
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_memory_slots(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     struct vtx_vm *vm = &machine.vm;
     const struct vtx_memory_slot good[] = {{0, 0x1000, false}, {0x2000, 0x1000, true}};
     const struct vtx_memory_slot overlap[] = {{0, 0x2000, false}, {0x1000, 0x1000, false}};
@@ -376,12 +398,12 @@ static void test_memory_slots(void)
     CHECK_EQUAL(vtx_vm_set_memory(vm, good, VTX_MEMORY_SLOTS_MAX + 1), VTX_INVALID);
     CHECK(vtx_vm_slot(vm, 0xfff) == &vm->slots[0] && vtx_vm_slot(vm, 0x2fff) == &vm->slots[1]);
     CHECK(vtx_vm_slot(vm, 0x1000) == NULL && vtx_vm_slot(vm, 0x3000) == NULL);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_ports(void)
 {
-    start(VTX_TRAP_SHADOW);
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
     const uint8_t *a = machine.vm.io_bitmap_a.at, *b = machine.vm.io_bitmap_b.at;
     CHECK(a[0] == 0xff && a[4095] == 0xff && b[0] == 0xff && b[4095] == 0xff);
     vtx_vm_pass_ports(&machine.vm, 0x7fff, 2, true);
@@ -390,7 +412,7 @@ static void test_ports(void)
     CHECK(b[4095] == 0x7f && a[0] == 0xff);
     vtx_vm_pass_ports(&machine.vm, 0, 0x10000, false);
     CHECK(a[4095] == 0xff && b[0] == 0xff && b[4095] == 0xff);
-    finish();
+    CHECK(fake_machine_stop(&machine));
 }
 
 static void test_texts(void)
@@ -407,6 +429,7 @@ int main(void)
 {
     test_launch_and_resume();
     test_modes();
+    test_policies();
     test_state();
     test_hostile_state();
     test_context();

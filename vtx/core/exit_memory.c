@@ -210,23 +210,13 @@ static enum vtx_step on_device(struct vtx_vcpu *vcpu, uint64_t physical)
 
 /* ---- the exit ---- */
 
-/* "Exit Qualification for EPT Violations": an IRET that ended blocking by NMI, and then faulted. */
-static void restore_nmi_blocking(struct vtx_vcpu *vcpu, uint64_t qualification)
-{
-    if ((qualification & VMX_EPT_VIOLATION_NMI_UNBLOCKED) != 0 &&
-        (vcpu->event & ENTRY_INTERRUPTION_VALID) == 0) {
-        vtx_set(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE,
-                vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE) | ENTRY_BLOCKING_NMI);
-    }
-}
-
 enum vtx_step vtx_exit_ept_violation(struct vtx_vcpu *vcpu)
 {
     uint64_t qualification = vtx_get(vcpu, VMCS_EXIT_QUALIFICATION);
     uint64_t physical = vtx_get(vcpu, VMCS_GUEST_PHYSICAL_ADDRESS);
     const uint64_t of_an_access = VMX_EPT_VIOLATION_LINEAR | VMX_EPT_VIOLATION_ACCESS;
     bool is_write = (qualification & VMX_EPT_VIOLATION_WRITE) != 0;
-    restore_nmi_blocking(vcpu, qualification);
+    vtx_restore_nmi_blocking(vcpu, (qualification & VMX_EPT_VIOLATION_NMI_UNBLOCKED) != 0);
     const struct vtx_memory_slot *slot = vtx_vm_slot(vcpu->vm, physical);
     if (slot != NULL && !(is_write && slot->is_read_only)) {
         vcpu->missing.address = physical;

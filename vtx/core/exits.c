@@ -61,12 +61,6 @@ static enum vtx_step general_protection(struct vtx_vcpu *vcpu)
     return vtx_raise(vcpu, X86_VECTOR_GP, 0);
 }
 
-/* Nothing is left to be done: PAUSE, and whatever else only hints. */
-static enum vtx_step hint(struct vtx_vcpu *vcpu)
-{
-    return vtx_skip(vcpu);
-}
-
 static enum vtx_step hlt(struct vtx_vcpu *vcpu)
 {
     vtx_skip(vcpu);
@@ -211,7 +205,7 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_WRMSR] = vtx_exit_wrmsr,
     [VMX_REASON_MWAIT] = monitor_or_mwait,
     [VMX_REASON_MONITOR] = monitor_or_mwait,
-    [VMX_REASON_PAUSE] = hint,
+    [VMX_REASON_PAUSE] = vtx_skip,
     [VMX_REASON_GDTR_OR_IDTR] = vtx_exit_table_register,
     [VMX_REASON_LDTR_OR_TR] = vtx_exit_segment_register,
     [VMX_REASON_EPT_VIOLATION] = vtx_exit_ept_violation,

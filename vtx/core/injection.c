@@ -148,6 +148,15 @@ enum vtx_step vtx_raise_page_fault(struct vtx_vcpu *vcpu, uint32_t error, uint64
     return vtx_raise(vcpu, X86_VECTOR_PF, error);
 }
 
+/* The exit's instruction is an IRET that ended blocking by NMI, and then faulted: it runs again. */
+void vtx_restore_nmi_blocking(struct vtx_vcpu *vcpu, bool unblocked)
+{
+    if (unblocked && !vtx_event_pending(vcpu)) {
+        vtx_set(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE) | ENTRY_BLOCKING_NMI);
+    }
+}
+
 /* "Exit Qualification for Debug Exceptions": DR6 would have got these bits, DR7.GD been cleared. */
 static void take_debug_exception(struct vtx_vcpu *vcpu)
 {
@@ -167,6 +176,7 @@ static enum vtx_step pass_on(struct vtx_vcpu *vcpu, uint32_t information)
         return vtx_leave_in_words(vcpu, "a machine check while the guest ran; IA32_MCG_STATUS is",
                                   vtx_rdmsr(X86_MSR_IA32_MCG_STATUS));
     }
+    vtx_restore_nmi_blocking(vcpu, (information & VMX_INTERRUPTION_NMI_UNBLOCKED) != 0);
     if (combine(vcpu, vector, &step)) {
         return step;
     }
@@ -231,6 +241,9 @@ void vtx_requeue_event(struct vtx_vcpu *vcpu)
         return;
     }
     vcpu->event = information & EVENT_FORMAT;
+    if (!is_protected(vcpu)) {
+        vcpu->event &= ~ENTRY_INTERRUPTION_ERROR;
+    }
     vcpu->event_error = (uint32_t)vtx_get(vcpu, VMCS_IDT_VECTORING_ERROR_CODE);
     vcpu->event_length = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_LENGTH);
     if (type_of(information) == ENTRY_NMI) {

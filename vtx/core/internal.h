@@ -76,6 +76,8 @@ enum vtx_step vtx_raise_page_fault(struct vtx_vcpu *vcpu, uint32_t error, uint64
 /* An exception, of hardware or software, waits for the next entry. */
 bool vtx_exception_pending(const struct vtx_vcpu *vcpu);
 
+void vtx_restore_nmi_blocking(struct vtx_vcpu *vcpu, bool unblocked);
+
 /* Before an entry: what is to be injected. After an exit: what was not delivered. */
 void vtx_prepare_events(struct vtx_vcpu *vcpu);
 void vtx_requeue_event(struct vtx_vcpu *vcpu);
