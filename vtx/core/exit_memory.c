@@ -41,7 +41,7 @@ static enum vtx_memory_result fetch(struct vtx_vcpu *vcpu, uint64_t linear, bool
     struct vtx_mmio *mmio = &vcpu->mmio;
     uint8_t bytes[X86_INSTRUCTION_MAX];
     size_t have = 0;
-    for (unsigned int pages = 0; pages < 2; pages++) {
+    for (unsigned int pages = 0; pages < 2 && have < sizeof(bytes); pages++) {
         enum vtx_memory_result result = vtx_translate(vcpu, linear + have, PAGING_FETCH, user, at);
         const uint8_t *from = NULL;
         if (result == VTX_MEMORY_OK) {
@@ -187,12 +187,15 @@ static enum vtx_step on_device(struct vtx_vcpu *vcpu, uint64_t physical)
     bool is_protected = (vtx_get(vcpu, VMCS_GUEST_CR0) & X86_CR0_PE) != 0;
     mmio->mode.code = code_mode(vcpu);
     mmio->mode.real_or_v86 = !is_protected || (before.rflags & X86_FLAGS_VM) != 0;
-    mmio->mode.linear_bits = (vtx_guest_cr4(vcpu) & X86_CR4_LA57) != 0 ? 57 : 48;
+    mmio->mode.linear_bits = 48; /* no guest is shown LA57 */
     mmio->mode.segment = mmio->segment;
     read_segments(vcpu, mmio->segment);
-    uint64_t code_base = mmio->mode.code == X86_DECODE_64 ? 0 : mmio->segment[X86_CS].base;
-    uint64_t linear = code_base + before.rip;
+    bool wide = mmio->mode.code == X86_DECODE_64;
+    uint64_t linear = wide ? before.rip : (uint32_t)(mmio->segment[X86_CS].base + before.rip);
     enum vtx_memory_result result = fetch(vcpu, linear, vtx_guest_cpl(vcpu) == 3, &at);
+    if (result == VTX_MEMORY_DEVICE) {
+        return vtx_leave_in_words(vcpu, "what accesses a device is no instruction: at", linear);
+    }
     if (result != VTX_MEMORY_OK) {
         return vtx_memory_step(vcpu, result, linear, &at);
     }

@@ -37,13 +37,6 @@ static enum vtx_step external_interrupt(struct vtx_vcpu *vcpu)
     return VTX_STEP_INTERRUPT; /* still pending: it comes when the embedder enables interrupts */
 }
 
-static enum vtx_step triple_fault(struct vtx_vcpu *vcpu)
-{
-    vcpu->activity = X86_SHUTDOWN;
-    vcpu->exit.shutdown.exception_count = 0; /* the processor does not tell */
-    return vtx_leave(vcpu, EXIT_SHUTDOWN);
-}
-
 static enum vtx_step preemption_timer(struct vtx_vcpu *vcpu)
 {
     return vtx_leave(vcpu, EXIT_KICKED);
@@ -185,7 +178,7 @@ static enum vtx_step task_switch(struct vtx_vcpu *vcpu)
 static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) = {
     [VMX_REASON_EXCEPTION_OR_NMI] = vtx_exit_exception_or_nmi,
     [VMX_REASON_EXTERNAL_INTERRUPT] = external_interrupt,
-    [VMX_REASON_TRIPLE_FAULT] = triple_fault,
+    [VMX_REASON_TRIPLE_FAULT] = vtx_shut_down,
     [VMX_REASON_INTERRUPT_WINDOW] = vtx_exit_interrupt_window,
     [VMX_REASON_NMI_WINDOW] = vtx_exit_nmi_window,
     [VMX_REASON_TASK_SWITCH] = task_switch,

@@ -105,7 +105,8 @@ void vtx_inject_exception(struct vtx_vcpu *vcpu, uint8_t vector, uint32_t error)
     }
 }
 
-static enum vtx_step shut_down(struct vtx_vcpu *vcpu)
+/* The processor does not tell which exceptions led there. */
+enum vtx_step vtx_shut_down(struct vtx_vcpu *vcpu)
 {
     vcpu->event = 0;
     vcpu->activity = X86_SHUTDOWN;
@@ -121,7 +122,7 @@ static bool combine(struct vtx_vcpu *vcpu, uint8_t second, enum vtx_step *step)
         return false;
     }
     if (first == X86_VECTOR_DF) {
-        *step = shut_down(vcpu);
+        *step = vtx_shut_down(vcpu);
         return true;
     }
     if (x86_makes_double_fault(first, second)) {

@@ -84,6 +84,7 @@ void vtx_requeue_event(struct vtx_vcpu *vcpu);
 
 /* ---- leaving ---- */
 
+enum vtx_step vtx_shut_down(struct vtx_vcpu *vcpu);
 enum vtx_step vtx_leave(struct vtx_vcpu *vcpu, enum exit_reason reason);
 
 /* EXIT_INTERNAL with words; number is shown after them in hexadecimal. */

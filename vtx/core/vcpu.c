@@ -164,11 +164,7 @@ static enum vtx_step leave_after_failed_entry(struct vtx_vcpu *vcpu)
 /* A vCPU that is not active does not enter: its embedder waits, not the processor. */
 static enum vtx_step stay_inactive(struct vtx_vcpu *vcpu)
 {
-    if (vcpu->activity == X86_SHUTDOWN) {
-        vcpu->exit.shutdown.exception_count = 0;
-        return vtx_leave(vcpu, EXIT_SHUTDOWN);
-    }
-    return vtx_leave(vcpu, EXIT_HLT);
+    return vcpu->activity == X86_SHUTDOWN ? vtx_shut_down(vcpu) : vtx_leave(vcpu, EXIT_HLT);
 }
 
 /* One entry and the exit that follows. */
