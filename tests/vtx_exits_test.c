@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "vtx/core/injection.h"
 #include "vtx_fake.h"
 #include "x86/msr.h"
 #include "x86/vmx_text.h"
@@ -240,6 +241,7 @@ static void test_leaving(void)
                  EXIT_INTERNAL));
     CHECK(leaves((struct fake_exit){.reason = VMX_REASON_TRIPLE_FAULT}, EXIT_SHUTDOWN));
     unsigned int entries = fake.entries;
+    vtx_inject_nmi(machine.vcpu);
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_EXIT); /* dead is dead */
     CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_SHUTDOWN);
     CHECK_EQUAL(fake.entries, entries);

@@ -23,8 +23,10 @@ void vtx_end_instruction(struct vtx_vcpu *vcpu)
 
 enum vtx_step vtx_skip(struct vtx_vcpu *vcpu)
 {
-    uint64_t rip = vtx_get(vcpu, VMCS_GUEST_RIP) + vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_LENGTH);
-    vtx_set(vcpu, VMCS_GUEST_RIP, vtx_guest_is_64bit(vcpu) ? rip : (uint32_t)rip);
+    uint64_t rip = vtx_get(vcpu, VMCS_GUEST_RIP);
+    uint64_t next = rip + vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_LENGTH);
+    bool may_wrap = (rip ^ next) >> 32 != 0; /* only there the mode matters */
+    vtx_set(vcpu, VMCS_GUEST_RIP, may_wrap && !vtx_guest_is_64bit(vcpu) ? (uint32_t)next : next);
     vtx_end_instruction(vcpu);
     return VTX_STEP_RESUME;
 }

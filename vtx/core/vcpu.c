@@ -170,12 +170,15 @@ static enum vtx_step stay_inactive(struct vtx_vcpu *vcpu)
 /* One entry and the exit that follows. */
 static enum vtx_step enter_once(struct vtx_vcpu *vcpu)
 {
-    if (vcpu->nmi_pending || (vcpu->event & ENTRY_INTERRUPTION_VALID) != 0) {
+    bool has_event = vcpu->nmi_pending || (vcpu->event & ENTRY_INTERRUPTION_VALID) != 0;
+    if (has_event && vcpu->activity == X86_HALTED) {
         vcpu->activity = X86_ACTIVE;
-        vtx_prepare_events(vcpu);
     }
     if (vcpu->activity != X86_ACTIVE) {
         return stay_inactive(vcpu);
+    }
+    if (has_event) {
+        vtx_prepare_events(vcpu);
     }
     if (vcpu->failed_field != 0) {
         return leave_with_bad_field(vcpu);
