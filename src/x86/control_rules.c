@@ -62,7 +62,7 @@ bool x86_cr4_loads_pdptes(uint64_t changed)
 
 static uint32_t cpuid_bits(const struct cpuid_table *table, uint32_t leaf, char which)
 {
-    struct cpuid_registers answer = cpuid_answer(table, leaf, 0);
+    struct cpuid_registers answer = cpuid_get(table, leaf, 0);
     return which == 'b' ? answer.ebx : which == 'c' ? answer.ecx : answer.edx;
 }
 

@@ -25,6 +25,12 @@ struct cpuid_entry *cpuid_find(struct cpuid_table *table, uint32_t leaf, uint32_
     return (struct cpuid_entry *)(uintptr_t)find(table, leaf, subleaf);
 }
 
+struct cpuid_registers cpuid_get(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
+{
+    const struct cpuid_entry *entry = find(table, leaf, subleaf);
+    return entry != NULL ? entry->registers : (struct cpuid_registers){0};
+}
+
 bool cpuid_set(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf, bool has_subleaf,
                struct cpuid_registers registers)
 {

@@ -11,7 +11,7 @@
  *       vtx_vcpu_unload          VMCLEAR; only needed before the vCPU moves or goes
  *
  * Source:  Intel SDM volume 3, "Virtual-Machine Control Structures", "VM Entries", "VM Exits".
- * Owner:   the embedder provides the struct, 64-byte aligned; it is some 9 KiB. Fields are the
+ * Owner:   the embedder provides the struct, 64-byte aligned; it is some 11 KiB. Fields are the
  *          core's but for `exit`, `cr8` and what a comment gives to the embedder.
  * Thread:  one at a time. Freestanding.
  */
