@@ -2,7 +2,7 @@
  * The operand of an instruction that has caused a VM exit, as the instruction information tells it.
  *
  * Source:  Intel SDM volume 3, "VM-Exit Instruction Information for LIDT, LGDT, SIDT, or SGDT", "…
- *          for LLDT, LTR, SLDT, and STR", "… for RDRAND and RDSEED".
+ *          for LLDT, LTR, SLDT, and STR", "… for RDRAND and RDSEED", "… for INS and OUTS".
  * Owner:   values only. Thread: any. Freestanding.
  */
 #ifndef TRAPEZE_X86_VMX_OPERAND_H
@@ -45,10 +45,23 @@ static inline unsigned int vmx_operand_identity(uint32_t information)
     return information >> 28 & 3;
 }
 
-/* Operand size of RDRAND and RDSEED, in bytes; their register is vmx_operand's number. */
+/* Of two bits: 0 is 16 bits, 1 is 32, 2 is 64; in bytes. 3 does not occur. */
+static inline unsigned int vmx_operand_bytes(uint32_t size)
+{
+    static const uint8_t bytes[4] = {2, 4, 8, 8};
+    return bytes[size & 3];
+}
+
+/* Operand size of RDRAND and RDSEED; their register is vmx_operand's number. */
 static inline unsigned int vmx_operand_size(uint32_t information)
 {
-    return 2u << (information >> 11 & 3);
+    return vmx_operand_bytes(information >> 11);
+}
+
+/* Address size of INS and OUTS. */
+static inline unsigned int vmx_operand_address_size(uint32_t information)
+{
+    return vmx_operand_bytes(information >> 7);
 }
 
 #endif

@@ -9,9 +9,7 @@
 #include "vtx/core/internal.h"
 #include "x86/mmio_operation.h"
 #include "x86/paging.h"
-
-#define ADDRESS_SIZE_SHIFT 7 /* of the instruction information: 0 is 16 bits, 1 is 32, 2 is 64 */
-#define ADDRESS_SIZE       3u
+#include "x86/vmx_operand.h"
 
 uint64_t vtx_merge(uint64_t old, uint64_t value, unsigned int size)
 {
@@ -78,10 +76,10 @@ static enum vtx_step start_string(struct vtx_vcpu *vcpu, uint64_t qualification)
 {
     struct vtx_string_io *io = &vcpu->io;
     struct vtx_translation at;
-    uint64_t information = vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION);
     bool user = vtx_guest_cpl(vcpu) == 3;
     io->linear = vtx_get(vcpu, VMCS_GUEST_LINEAR_ADDRESS);
-    io->address_size = 2u << (information >> ADDRESS_SIZE_SHIFT & ADDRESS_SIZE);
+    io->address_size =
+        vmx_operand_address_size((uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION));
     io->size = vcpu->exit.pio.size;
     io->repeats = (qualification & VMX_IO_REP) != 0;
     io->is_write = vcpu->exit.pio.is_write;
