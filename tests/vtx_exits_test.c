@@ -88,13 +88,14 @@ static void test_hints_and_refusals(void)
     CHECK_EQUAL(fake.wbinvd_count, 2);
     unsigned int flushes = fake.invvpid_count;
     CHECK(is_inside((struct fake_exit){.reason = VMX_REASON_INVLPG, .length = 3}));
-    CHECK_EQUAL(fake.invvpid_count, flushes + 1);
-    CHECK_EQUAL(rip(), before + 9);
+    CHECK(is_inside((struct fake_exit){.reason = VMX_REASON_INVPCID, .length = 5}));
+    CHECK_EQUAL(fake.invvpid_count, flushes + 2);
+    CHECK_EQUAL(rip(), before + 14);
     /* A guest that is shown MONITOR may use it. */
     struct cpuid_entry *features = cpuid_find(&machine.cpuid, 1, 0);
     features->registers.ecx |= 1u << 3;
     CHECK(is_inside((struct fake_exit){.reason = VMX_REASON_MWAIT, .length = 3}));
-    CHECK_EQUAL(rip(), before + 12);
+    CHECK_EQUAL(rip(), before + 17);
     CHECK(fake_machine_stop(&machine));
 }
 

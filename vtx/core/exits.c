@@ -85,6 +85,13 @@ static enum vtx_step invlpg(struct vtx_vcpu *vcpu)
     return vtx_skip(vcpu);
 }
 
+/* With "INVLPG exiting". Its operand is not looked at: all is forgotten, which is never wrong. */
+static enum vtx_step invpcid(struct vtx_vcpu *vcpu)
+{
+    vtx_flush_linear(vcpu);
+    return vtx_skip(vcpu);
+}
+
 static enum vtx_step rdtsc(struct vtx_vcpu *vcpu)
 {
     uint64_t tsc = vtx_rdtsc() + vcpu->tsc_offset;
@@ -212,6 +219,7 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_WBINVD] = write_back_caches,
     [VMX_REASON_XSETBV] = xsetbv,
     [VMX_REASON_RDRAND] = rdrand,
+    [VMX_REASON_INVPCID] = invpcid,
     [VMX_REASON_VMFUNC] = invalid_opcode,
     [VMX_REASON_RDSEED] = rdseed,
     [VMX_REASON_UMWAIT... VMX_REASON_TPAUSE] = invalid_opcode,
