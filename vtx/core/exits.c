@@ -106,28 +106,18 @@ static enum vtx_step rdtscp(struct vtx_vcpu *vcpu)
     return rdtsc(vcpu);
 }
 
-static enum vtx_step random_number(struct vtx_vcpu *vcpu, bool (*draw)(uint64_t *value))
+static enum vtx_step rdrand_or_rdseed(struct vtx_vcpu *vcpu)
 {
-    const uint64_t arithmetic = X86_FLAGS_ARITHMETIC;
     uint32_t information = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION);
     unsigned int number = vmx_operand(information).number, size = vmx_operand_size(information);
     uint64_t value = 0;
-    bool good = draw(&value);
+    bool is_seed = (vcpu->reason & VMX_REASON_BASIC) == VMX_REASON_RDSEED;
+    bool good = is_seed ? vtx_rdseed(&value) : vtx_rdrand(&value);
     uint64_t old = vtx_read_gpr(vcpu, number);
     vtx_write_gpr(vcpu, number, vtx_merge(old, good ? value : 0, size));
-    uint64_t flags = vtx_get(vcpu, VMCS_GUEST_RFLAGS) & ~arithmetic;
+    uint64_t flags = vtx_get(vcpu, VMCS_GUEST_RFLAGS) & ~X86_FLAGS_ARITHMETIC;
     vtx_set(vcpu, VMCS_GUEST_RFLAGS, good ? flags | X86_FLAGS_CF : flags);
     return vtx_skip(vcpu);
-}
-
-static enum vtx_step rdrand(struct vtx_vcpu *vcpu)
-{
-    return random_number(vcpu, vtx_rdrand);
-}
-
-static enum vtx_step rdseed(struct vtx_vcpu *vcpu)
-{
-    return random_number(vcpu, vtx_rdseed);
 }
 
 static enum vtx_step xsetbv(struct vtx_vcpu *vcpu)
@@ -218,10 +208,10 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_INVVPID] = invalid_opcode,
     [VMX_REASON_WBINVD] = write_back_caches,
     [VMX_REASON_XSETBV] = xsetbv,
-    [VMX_REASON_RDRAND] = rdrand,
+    [VMX_REASON_RDRAND] = rdrand_or_rdseed,
     [VMX_REASON_INVPCID] = invpcid,
     [VMX_REASON_VMFUNC] = invalid_opcode,
-    [VMX_REASON_RDSEED] = rdseed,
+    [VMX_REASON_RDSEED] = rdrand_or_rdseed,
     [VMX_REASON_UMWAIT... VMX_REASON_TPAUSE] = invalid_opcode,
 };
 
