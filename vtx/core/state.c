@@ -38,8 +38,7 @@ void vtx_vcpu_set_views(struct vtx_vcpu *vcpu, const struct vtx_register_view *c
     vtx_put_cr4(vcpu, cr4_now);
 }
 
-/* An owned bit is the guest's as its shadow has it; of a faked one the guest's is in the register.
- */
+/* An owned bit is as its shadow has it; of a faked one the guest's own is in the register. */
 static uint64_t seen(const struct vtx_register_view *view, uint64_t real, uint64_t shadow)
 {
     uint64_t shadowed = view->owned & ~view->faked;
@@ -171,8 +170,7 @@ static void move_fields(struct vtx_vcpu *vcpu, unsigned int groups, bool write)
     }
 }
 
-/* The values go into the host's processor, which does not forgive: each is made one that it takes.
- */
+/* They go into the host's processor, which does not forgive: each is made one that it takes. */
 static void set_msrs(struct vtx_vcpu *vcpu, const struct x86_msrs *from)
 {
     vcpu->msr = *from;

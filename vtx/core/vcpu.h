@@ -98,8 +98,7 @@ struct vtx_vcpu {
     enum x86_activity activity; /* the VMCS says active always: who is not does not enter */
     uint64_t reason;            /* of the last VM exit */
 
-    /* What the VMCS does not switch: the guest's in vtx_vcpu_enter_context, the host's meanwhile.
-     */
+    /* What the VMCS does not switch: the guest's, and the host's while the guest's are loaded. */
     uint64_t cr2, dr[4], dr6, xcr0;
     struct x86_msrs msr;
     uint64_t host_dr[4], host_dr7, host_xcr0, host_msr[VTX_SWITCHED_MSRS];
