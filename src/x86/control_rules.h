@@ -32,8 +32,7 @@ bool x86_uses_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer);
 bool x86_next_cr0(const struct x86_control_state *before, uint64_t value, uint64_t *cr0,
                   uint64_t *efer);
 
-/* Whether MOV to CR0 or CR4 that changes these bits loads the PDPTEs, given that PAE paging is on.
- */
+/* Whether a MOV to CR0 or CR4 that changes these bits loads the PDPTEs of PAE paging. */
 bool x86_cr0_loads_pdptes(uint64_t changed);
 bool x86_cr4_loads_pdptes(uint64_t changed);
 
@@ -59,8 +58,7 @@ uint64_t x86_make_canonical(uint64_t address);
 /* Eight memory types, one a byte, as of IA32_PAT, or of a fixed-range MTRR (which has no UC-). */
 bool x86_are_memory_types(uint64_t types, bool in_pat);
 
-/* IA32_MTRR_DEF_TYPE, or the base of a variable range: the type in bits 7:0 is one that MTRRs know.
- */
+/* IA32_MTRR_DEF_TYPE, or the base of a variable range: bits 7:0 are a type of MTRRs. */
 bool x86_is_mtrr_type(uint64_t value);
 
 /* What WRMSR of a plain MSR takes. */

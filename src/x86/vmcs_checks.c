@@ -5,7 +5,7 @@
 #include "x86/vmcs_fields.h"
 #include "x86/vmx.h"
 
-#define PAGE_SIZE      UINT64_C(4096)
+#define PAGE_BYTES     UINT64_C(4096)
 #define EPT_WRITE_BACK 6u
 
 /* "Checks on VM-Execution Control Fields" and so on: bits that the processor does not allow. */
@@ -110,12 +110,12 @@ static bool holds(const struct vtx_capabilities *capabilities, enum rule rule, u
     case CR4_BITS:
         return vtx_cr4_adjust(capabilities, value) == value;
     case PHYSICAL_PAGE:
-        return is_physical && value % PAGE_SIZE == 0;
+        return is_physical && value % PAGE_BYTES == 0;
     case PHYSICAL:
         return is_physical;
     case EPT_POINTER:
         return is_physical &&
-               (value & (PAGE_SIZE - 1)) == (VMX_EPT_POINTER_WALK_4 | EPT_WRITE_BACK);
+               (value & (PAGE_BYTES - 1)) == (VMX_EPT_POINTER_WALK_4 | EPT_WRITE_BACK);
     default:
         return is_event(value);
     }

@@ -7,35 +7,40 @@
 #define LEAF_APM      0x80000007u
 #define LEAF_SIZES    0x80000008u
 
-#define BIT(number) (1u << (number))
+#define CPUID_BIT(number) (1u << (number))
 
 #define FEATURES_ECX_OF_XSAVE                                                                      \
-    (BIT(12) /* FMA */ | BIT(26) /* XSAVE */ | BIT(28) /* AVX */ | BIT(29) /* F16C */)
-#define EXTENDED_EBX_INVPCID BIT(10)
-#define AMD_EDX_RDTSCP       BIT(27)
+    (CPUID_BIT(12) /* FMA */ | CPUID_BIT(26) /* XSAVE */ | CPUID_BIT(28) /* AVX */ |               \
+     CPUID_BIT(29) /* F16C */)
+#define EXTENDED_EBX_INVPCID CPUID_BIT(10)
+#define AMD_EDX_RDTSCP       CPUID_BIT(27)
 
 /* What the processor must have as well; and what is the machine's to do, so that it need not. */
 #define FEATURES_ECX                                                                               \
-    (BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(13) /* CX16 */ |        \
-     BIT(17) /* PCID */ | BIT(19) /* SSE4.1 */ | BIT(20) /* SSE4.2 */ | BIT(22) /* MOVBE */ |      \
-     BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(30) /* RDRAND */ | FEATURES_ECX_OF_XSAVE)
+    (CPUID_BIT(0) /* SSE3 */ | CPUID_BIT(1) /* PCLMULQDQ */ | CPUID_BIT(9) /* SSSE3 */ |           \
+     CPUID_BIT(13) /* CX16 */ | CPUID_BIT(17) /* PCID */ | CPUID_BIT(19) /* SSE4.1 */ |            \
+     CPUID_BIT(20) /* SSE4.2 */ | CPUID_BIT(22) /* MOVBE */ | CPUID_BIT(23) /* POPCNT */ |         \
+     CPUID_BIT(25) /* AES */ | CPUID_BIT(30) /* RDRAND */ | FEATURES_ECX_OF_XSAVE)
 #define FEATURES_ECX_OWN                                                                           \
-    (BIT(21) /* x2APIC */ | BIT(24) /* TSC-deadline */ | BIT(31) /* hypervisor */)
+    (CPUID_BIT(21) /* x2APIC */ | CPUID_BIT(24) /* TSC-deadline */ | CPUID_BIT(31) /* hypervisor   \
+                                                                                    */)
 #define FEATURES_EDX 0x078bfbffu /* FPU to SSE2, but for PSN, DS and ACPI */
 #define EXTENDED_EBX                                                                               \
-    (BIT(0) /* FSGSBASE */ | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(7) /* SMEP */ |           \
-     BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | EXTENDED_EBX_INVPCID | BIT(18) /* RDSEED */ |         \
-     BIT(19) /* ADX */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ |      \
-     BIT(29) /* SHA */)
+    (CPUID_BIT(0) /* FSGSBASE */ | CPUID_BIT(3) /* BMI1 */ | CPUID_BIT(5) /* AVX2 */ |             \
+     CPUID_BIT(7) /* SMEP */ | CPUID_BIT(8) /* BMI2 */ | CPUID_BIT(9) /* ERMS */ |                 \
+     EXTENDED_EBX_INVPCID | CPUID_BIT(18) /* RDSEED */ | CPUID_BIT(19) /* ADX */ |                 \
+     CPUID_BIT(20) /* SMAP */ | CPUID_BIT(23) /* CLFLUSHOPT */ | CPUID_BIT(24) /* CLWB */ |        \
+     CPUID_BIT(29) /* SHA */)
 #define EXTENDED_ECX                                                                               \
-    (BIT(2) /* UMIP */ | BIT(8) /* GFNI */ | BIT(9) /* VAES */ | BIT(10) /* VPCLMULQDQ */ |        \
-     BIT(22) /* RDPID */)
-#define EXTENDED_EDX BIT(4) /* FSRM */
-#define AMD_ECX      (BIT(0) /* LAHF */ | BIT(5) /* LZCNT */ | BIT(8) /* PREFETCHW */)
+    (CPUID_BIT(2) /* UMIP */ | CPUID_BIT(8) /* GFNI */ | CPUID_BIT(9) /* VAES */ |                 \
+     CPUID_BIT(10) /* VPCLMULQDQ */ | CPUID_BIT(22) /* RDPID */)
+#define EXTENDED_EDX CPUID_BIT(4)                                                       /* FSRM */
+#define AMD_ECX      (CPUID_BIT(0) /* LAHF */ | CPUID_BIT(5) /* LZCNT */ | CPUID_BIT(8) /* PREFETCHW \
+                                                                                         */)
 #define AMD_EDX                                                                                    \
-    (BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(26) /* 1-GByte pages */ | AMD_EDX_RDTSCP |     \
-     BIT(29) /* 64-bit mode */)
-#define APM_EDX BIT(8) /* invariant TSC */
+    (CPUID_BIT(11) /* SYSCALL */ | CPUID_BIT(20) /* NX */ | CPUID_BIT(26) /* 1-GByte pages */ |    \
+     AMD_EDX_RDTSCP | CPUID_BIT(29) /* 64-bit mode */)
+#define APM_EDX CPUID_BIT(8) /* invariant TSC */
 
 /* Bits of one leaf. */
 struct shown {
@@ -68,7 +73,7 @@ static const struct shown shown[] = {
     WHOLE(4, 3),
     {LEAF_EXTENDED, 0, {0, EXTENDED_EBX, EXTENDED_ECX, EXTENDED_EDX}},
     {LEAF_XSAVE, 0, {7 /* x87, SSE, AVX */, ALL, ALL, 0}},
-    {LEAF_XSAVE, 1, {BIT(0) /* XSAVEOPT */, 0, 0, 0}},
+    {LEAF_XSAVE, 1, {CPUID_BIT(0) /* XSAVEOPT */, 0, 0, 0}},
     WHOLE(LEAF_XSAVE, 2),
     WHOLE(0x80000000, 0),
     {LEAF_AMD, 0, {ALL, 0, AMD_ECX, AMD_EDX}},

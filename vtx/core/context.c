@@ -53,8 +53,7 @@ static void leave_msrs(struct vtx_vcpu *vcpu)
     }
 }
 
-/* A VM exit sets DR7 to 400H: the host's breakpoints are off until the guest's registers are gone.
- */
+/* A VM exit sets DR7 to 400H: no breakpoint of the host's is on while the guest's are loaded. */
 static void enter_debug_registers(struct vtx_vcpu *vcpu)
 {
     vcpu->host_dr7 = vtx_read_dr(7);

@@ -6,8 +6,7 @@
 #include "vtx/core/hardware.h"
 #include "x86/vmx.h"
 
-/* Level 4 is the root, level 1 has the 4 KiB pages; entries are called by the level of their table.
- */
+/* Level 4 is the root, level 1 has the 4 KiB pages; an entry has the level of its table. */
 #define LEVELS         4u
 #define ENTRIES        512u
 #define ADDRESS        UINT64_C(0x000ffffffffff000)

@@ -62,8 +62,7 @@ enum vtx_status vtx_ept_map(struct vtx_ept *ept, uint64_t guest, uint64_t physic
 /* Takes away whatever is mapped in the range, splitting pages at its ends. Allocates for that. */
 enum vtx_status vtx_ept_unmap(struct vtx_ept *ept, uint64_t guest, uint64_t length);
 
-/* What a guest physical address leads to. False: nothing; entry->size then says how large a hole.
- */
+/* What a guest physical address leads to. False: nothing; entry->size is that of the hole. */
 bool vtx_ept_walk(const struct vtx_ept *ept, uint64_t guest, struct vtx_ept_entry *entry);
 
 /*

@@ -8,8 +8,7 @@
 #include "x86/descriptor.h"
 #include "x86/msr.h"
 
-/* A selector of the user's, or of an LDT, may not stand there; none at all may, but for CS and TR.
- */
+/* A user's selector, or an LDT's, may not stand there; none at all may, but for CS and TR. */
 static uint64_t selector(uint16_t of_host)
 {
     return (of_host & (X86_SELECTOR_RPL | X86_SELECTOR_TI)) != 0 ? 0 : of_host;
