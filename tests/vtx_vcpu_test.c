@@ -306,25 +306,40 @@ static void test_controls_refused(void)
     /* The fake does not look at these; the explanation does. */
     static const struct {
         uint32_t encoding;
-        uint64_t value;
+        uint64_t clear, set;
         uint32_t error;
         const char *words;
     } rows[] = {
-        {VMCS_EPT_POINTER, 0, 7, "EPT pointer"},
-        {VMCS_MSR_BITMAPS, 0x123, 7, "MSR bitmaps"},
-        {VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, 0x80000100, 7, "interruption-information"},
-        {VMCS_HOST_CR0, 0, 8, "Host CR0"},
-        {VMCS_HOST_CR4, 0, 8, "Host CR4"},
-        {VMCS_HOST_CS_SELECTOR, 0, 8, "Host CS selector"},
-        {VMCS_HOST_TR_SELECTOR, 0x43, 8, "Host TR selector"},
-        {VMCS_HOST_FS_BASE, UINT64_C(1) << 63, 8, "Host FS base"},
-        {VMCS_HOST_RIP, UINT64_C(1) << 50, 8, "Host RIP"},
+        {VMCS_PIN_BASED_CONTROLS, VMX_PIN_NMI, 0, 7, "must have NMI exiting"},
+        {VMCS_PRIMARY_CONTROLS, 0, VMX_PRIMARY_NMI_WINDOW, 7, NULL},
+        {VMCS_SECONDARY_CONTROLS, VMX_SECONDARY_EPT, 0, 7, "must have EPT"},
+        {VMCS_VM_EXIT_CONTROLS, 0, VMX_EXIT_SAVE_TIMER, 7, "preemption timer"},
+        {VMCS_CR3_TARGET_COUNT, 0, 5, 7, "CR3-target count (0x5)"},
+        {VMCS_VIRTUAL_PROCESSOR_IDENTIFIER, UINT64_MAX, 0, 7, "Virtual-processor identifier"},
+        {VMCS_EPT_POINTER, UINT64_MAX, 0, 7, "EPT pointer"},
+        {VMCS_MSR_BITMAPS, 0, 0x123, 7, "MSR bitmaps"},
+        {VMCS_IO_BITMAP_B, 0, UINT64_C(1) << 45, 7, "I/O bitmap B"},
+        {VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, 0, 0x80000100, 7, "interruption-information"},
+        {VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, 0, 0x80000320, 7, "interruption-information"},
+        {VMCS_HOST_CR0, UINT64_MAX, 0, 8, "Host CR0"},
+        {VMCS_HOST_CR3, 0, UINT64_C(1) << 40, 8, "Host CR3"},
+        {VMCS_HOST_CR4, UINT64_MAX, 0, 8, "Host CR4"},
+        {VMCS_HOST_IA32_EFER, X86_EFER_LMA, 0, 8, "Host IA32_EFER"},
+        {VMCS_HOST_IA32_EFER, 0, 2, 8, "Host IA32_EFER"},
+        {VMCS_HOST_IA32_PAT, 0xff, 2, 8, "Host IA32_PAT"},
+        {VMCS_HOST_CS_SELECTOR, UINT64_MAX, 0, 8, "Host CS selector"},
+        {VMCS_HOST_TR_SELECTOR, 0, 3, 8, "Host TR selector"},
+        {VMCS_HOST_ES_SELECTOR, 0, 4, 8, "Host ES selector"},
+        {VMCS_HOST_FS_BASE, 0, UINT64_C(1) << 63, 8, "Host FS base"},
+        {VMCS_HOST_RIP, UINT64_C(1) << 50, 0, 8, "Host RIP"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         before = fake_field(rows[i].encoding);
-        fake_set_field(rows[i].encoding, rows[i].value);
+        fake_set_field(rows[i].encoding, (before & ~rows[i].clear) | rows[i].set);
         fake.entry_error = rows[i].error;
-        CHECK(mentions(failure(), rows[i].words));
+        text = failure();
+        bool names = strstr(text, vmcs_field_find(rows[i].encoding)->name) != NULL;
+        CHECK(rows[i].words != NULL ? names && mentions(text, rows[i].words) : !names);
         CHECK_EQUAL(machine.vcpu->exit.entry_failed.hardware_reason, rows[i].error);
         fake_set_field(rows[i].encoding, before);
     }
