@@ -7,40 +7,35 @@
 #define LEAF_APM      0x80000007u
 #define LEAF_SIZES    0x80000008u
 
-#define CPUID_BIT(number) (1u << (number))
+#define FLAG(number) (1u << (number))
 
 #define FEATURES_ECX_OF_XSAVE                                                                      \
-    (CPUID_BIT(12) /* FMA */ | CPUID_BIT(26) /* XSAVE */ | CPUID_BIT(28) /* AVX */ |               \
-     CPUID_BIT(29) /* F16C */)
-#define EXTENDED_EBX_INVPCID CPUID_BIT(10)
-#define AMD_EDX_RDTSCP       CPUID_BIT(27)
+    (FLAG(12) /* FMA */ | FLAG(26) /* XSAVE */ | FLAG(28) /* AVX */ | FLAG(29) /* F16C */)
+#define EXTENDED_EBX_INVPCID FLAG(10)
+#define AMD_EDX_RDTSCP       FLAG(27)
 
 /* What the processor must have as well; and what is the machine's to do, so that it need not. */
 #define FEATURES_ECX                                                                               \
-    (CPUID_BIT(0) /* SSE3 */ | CPUID_BIT(1) /* PCLMULQDQ */ | CPUID_BIT(9) /* SSSE3 */ |           \
-     CPUID_BIT(13) /* CX16 */ | CPUID_BIT(17) /* PCID */ | CPUID_BIT(19) /* SSE4.1 */ |            \
-     CPUID_BIT(20) /* SSE4.2 */ | CPUID_BIT(22) /* MOVBE */ | CPUID_BIT(23) /* POPCNT */ |         \
-     CPUID_BIT(25) /* AES */ | CPUID_BIT(30) /* RDRAND */ | FEATURES_ECX_OF_XSAVE)
+    (FLAG(0) /* SSE3 */ | FLAG(1) /* PCLMULQDQ */ | FLAG(9) /* SSSE3 */ | FLAG(13) /* CX16 */ |    \
+     FLAG(17) /* PCID */ | FLAG(19) /* SSE4.1 */ | FLAG(20) /* SSE4.2 */ | FLAG(22) /* MOVBE */ |  \
+     FLAG(23) /* POPCNT */ | FLAG(25) /* AES */ | FLAG(30) /* RDRAND */ | FEATURES_ECX_OF_XSAVE)
 #define FEATURES_ECX_OWN                                                                           \
-    (CPUID_BIT(21) /* x2APIC */ | CPUID_BIT(24) /* TSC-deadline */ | CPUID_BIT(31) /* hypervisor   \
-                                                                                    */)
+    (FLAG(21) /* x2APIC */ | FLAG(24) /* TSC-deadline */ | FLAG(31) /* hypervisor */)
 #define FEATURES_EDX 0x078bfbffu /* FPU to SSE2, but for PSN, DS and ACPI */
 #define EXTENDED_EBX                                                                               \
-    (CPUID_BIT(0) /* FSGSBASE */ | CPUID_BIT(3) /* BMI1 */ | CPUID_BIT(5) /* AVX2 */ |             \
-     CPUID_BIT(7) /* SMEP */ | CPUID_BIT(8) /* BMI2 */ | CPUID_BIT(9) /* ERMS */ |                 \
-     EXTENDED_EBX_INVPCID | CPUID_BIT(18) /* RDSEED */ | CPUID_BIT(19) /* ADX */ |                 \
-     CPUID_BIT(20) /* SMAP */ | CPUID_BIT(23) /* CLFLUSHOPT */ | CPUID_BIT(24) /* CLWB */ |        \
-     CPUID_BIT(29) /* SHA */)
+    (FLAG(0) /* FSGSBASE */ | FLAG(3) /* BMI1 */ | FLAG(5) /* AVX2 */ | FLAG(7) /* SMEP */ |       \
+     FLAG(8) /* BMI2 */ | FLAG(9) /* ERMS */ | EXTENDED_EBX_INVPCID | FLAG(18) /* RDSEED */ |      \
+     FLAG(19) /* ADX */ | FLAG(20) /* SMAP */ | FLAG(23) /* CLFLUSHOPT */ | FLAG(24) /* CLWB */ |  \
+     FLAG(29) /* SHA */)
 #define EXTENDED_ECX                                                                               \
-    (CPUID_BIT(2) /* UMIP */ | CPUID_BIT(8) /* GFNI */ | CPUID_BIT(9) /* VAES */ |                 \
-     CPUID_BIT(10) /* VPCLMULQDQ */ | CPUID_BIT(22) /* RDPID */)
-#define EXTENDED_EDX CPUID_BIT(4)                                                       /* FSRM */
-#define AMD_ECX      (CPUID_BIT(0) /* LAHF */ | CPUID_BIT(5) /* LZCNT */ | CPUID_BIT(8) /* PREFETCHW \
-                                                                                         */)
+    (FLAG(2) /* UMIP */ | FLAG(8) /* GFNI */ | FLAG(9) /* VAES */ | FLAG(10) /* VPCLMULQDQ */ |    \
+     FLAG(22) /* RDPID */)
+#define EXTENDED_EDX FLAG(4) /* FSRM */
+#define AMD_ECX      (FLAG(0) /* LAHF */ | FLAG(5) /* LZCNT */ | FLAG(8) /* PREFETCHW */)
 #define AMD_EDX                                                                                    \
-    (CPUID_BIT(11) /* SYSCALL */ | CPUID_BIT(20) /* NX */ | CPUID_BIT(26) /* 1-GByte pages */ |    \
-     AMD_EDX_RDTSCP | CPUID_BIT(29) /* 64-bit mode */)
-#define APM_EDX CPUID_BIT(8) /* invariant TSC */
+    (FLAG(11) /* SYSCALL */ | FLAG(20) /* NX */ | FLAG(26) /* 1-GByte pages */ | AMD_EDX_RDTSCP |  \
+     FLAG(29) /* 64-bit mode */)
+#define APM_EDX FLAG(8) /* invariant TSC */
 
 /* Bits of one leaf. */
 struct shown {
@@ -73,7 +68,7 @@ static const struct shown shown[] = {
     WHOLE(4, 3),
     {LEAF_EXTENDED, 0, {0, EXTENDED_EBX, EXTENDED_ECX, EXTENDED_EDX}},
     {LEAF_XSAVE, 0, {7 /* x87, SSE, AVX */, ALL, ALL, 0}},
-    {LEAF_XSAVE, 1, {CPUID_BIT(0) /* XSAVEOPT */, 0, 0, 0}},
+    {LEAF_XSAVE, 1, {FLAG(0) /* XSAVEOPT */, 0, 0, 0}},
     WHOLE(LEAF_XSAVE, 2),
     WHOLE(0x80000000, 0),
     {LEAF_AMD, 0, {ALL, 0, AMD_ECX, AMD_EDX}},
