@@ -106,7 +106,8 @@ static enum vtx_step rdtscp(struct vtx_vcpu *vcpu)
     return rdtsc(vcpu);
 }
 
-static enum vtx_step rdrand_or_rdseed(struct vtx_vcpu *vcpu)
+/* RDSEED, too. */
+static enum vtx_step rdrand(struct vtx_vcpu *vcpu)
 {
     uint32_t information = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_INFORMATION);
     unsigned int number = vmx_operand(information).number, size = vmx_operand_size(information);
@@ -208,10 +209,10 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_INVVPID] = invalid_opcode,
     [VMX_REASON_WBINVD] = write_back_caches,
     [VMX_REASON_XSETBV] = xsetbv,
-    [VMX_REASON_RDRAND] = rdrand_or_rdseed,
+    [VMX_REASON_RDRAND] = rdrand,
     [VMX_REASON_INVPCID] = invpcid,
     [VMX_REASON_VMFUNC] = invalid_opcode,
-    [VMX_REASON_RDSEED] = rdrand_or_rdseed,
+    [VMX_REASON_RDSEED] = rdrand,
     [VMX_REASON_UMWAIT... VMX_REASON_TPAUSE] = invalid_opcode,
 };
 
