@@ -25,6 +25,8 @@ static void test_answers(void)
     CHECK_EQUAL(cpuid_answer(&table, 7, 0).ebx, 1u << 5);
     CHECK_EQUAL(cpuid_answer(&table, 7, 1).ebx, 0);
     CHECK_EQUAL(cpuid_answer(&table, 5, 0).eax, 0); /* in range, but not there */
+    CHECK_EQUAL(cpuid_get(&table, 7, 0).ebx, 1u << 5);
+    CHECK_EQUAL(cpuid_get(&table, 0x20, 0).ecx, 0); /* of no other leaf */
     /* Beyond the last basic leaf: the last one's, also for extended leaves. */
     CHECK_EQUAL(cpuid_answer(&table, 0x20, 1).ecx, 0x201);
     CHECK_EQUAL(cpuid_answer(&table, 0x80000002, 0).ecx, 0x100);

@@ -69,6 +69,6 @@ void entry_start(enum entry_start start, struct entry_guest_state *state)
         state->pdpte[i] = (UINT64_C(0x2000) + 0x1000 * i) | 1;
     }
     if (start == START_RESTRICTED) {
-        state->secondary &= ~ENTRY_SECONDARY_UNRESTRICTED_GUEST;
+        state->secondary &= ~VMX_SECONDARY_UNRESTRICTED_GUEST;
     }
 }

@@ -18,7 +18,14 @@ ALLOWED = {"memcpy", "memset", "memmove", "memcmp"}
 # gcc calls helpers of its own library for some arithmetic at some levels; none may be needed.
 LEVELS = ["-O0", "-O2", "-Os"]
 # Each part is closed in itself.
-PARTS = ["src/chipset/*.c", "src/x86/entry_*.c", "src/x86/mmio_*.c"]
+ENTRY = "src/base/text.c src/x86/entry_*.c"
+PARTS = {
+    "devices": "src/chipset/*.c",
+    "entry checks": ENTRY,
+    "device memory": "src/x86/mmio_*.c",
+    "VT-x core": "vtx/core/*.[cS] src/x86/c*.c src/x86/mmio_*.c src/x86/paging.c src/x86/state.c src/x86/vm*.c "
+                 "src/x86/decode/*.c " + ENTRY,
+}
 
 
 def symbols(objects, kind):
@@ -30,10 +37,11 @@ def symbols(objects, kind):
 def check(compiler, level, part, directory):
     """What is wrong with one way of compiling a part, as a list of sentences."""
     objects = []
-    for source in sorted(ROOT.glob(part)):
-        target = str(Path(directory) / (source.stem + ".o"))
+    for source in sorted(path for pattern in PARTS[part].split() for path in ROOT.glob(pattern)):
+        target = str(Path(directory) / (str(source.relative_to(ROOT)).replace("/", "_") + ".o"))
         subprocess.run([*compiler, "-std=gnu17", level, "-ffreestanding", "-fno-stack-protector", "-U_FORTIFY_SOURCE",
-                        "-fno-pic", "-I", str(ROOT / "src"), "-c", str(source), "-o", target], check=True)
+                        "-fno-pic", "-mgeneral-regs-only", "-I", str(ROOT / "src"), "-I", str(ROOT), "-c", str(source),
+                        "-o", target], check=True)
         objects.append(target)
     if not objects:
         return [f"{part}: there are no sources to look at"]

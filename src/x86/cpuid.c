@@ -1,6 +1,5 @@
 #include "x86/cpuid.h"
 
-#include <cpuid.h>
 #include <stddef.h>
 
 #define LEAF_TOPOLOGY   0xbu
@@ -24,6 +23,12 @@ struct cpuid_entry *cpuid_find(struct cpuid_table *table, uint32_t leaf, uint32_
 {
     /* The table is the caller's to change, so the entry is. */
     return (struct cpuid_entry *)(uintptr_t)find(table, leaf, subleaf);
+}
+
+struct cpuid_registers cpuid_get(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
+{
+    const struct cpuid_entry *entry = find(table, leaf, subleaf);
+    return entry != NULL ? entry->registers : (struct cpuid_registers){0};
 }
 
 bool cpuid_set(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf, bool has_subleaf,
@@ -158,6 +163,8 @@ bool cpuid_has(const struct cpuid_table *table, enum x86_feature feature)
 struct cpuid_registers cpuid_host(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid_registers answer;
-    __cpuid_count(leaf, subleaf, answer.eax, answer.ebx, answer.ecx, answer.edx);
+    __asm__ volatile("cpuid"
+                     : "=a"(answer.eax), "=b"(answer.ebx), "=c"(answer.ecx), "=d"(answer.edx)
+                     : "a"(leaf), "c"(subleaf));
     return answer;
 }

@@ -35,6 +35,9 @@ struct cpuid_table {
 /* The entry for a leaf and subleaf, or NULL. */
 struct cpuid_entry *cpuid_find(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf);
 
+/* The registers of the entry for a leaf and subleaf; zeroes if there is none. */
+struct cpuid_registers cpuid_get(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf);
+
 /* Adds or replaces; false when the table is full. */
 bool cpuid_set(struct cpuid_table *table, uint32_t leaf, uint32_t subleaf, bool has_subleaf,
                struct cpuid_registers registers);

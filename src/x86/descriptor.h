@@ -149,6 +149,23 @@ static inline bool x86_descriptor_is_segment(uint64_t raw)
     return (raw & X86_DESCRIPTOR_S) != 0;
 }
 
+/*
+ * The exception that LLDT (or LTR) raises on a descriptor, with its selector as the error code; 0:
+ * none. high: the second half of a 16-byte descriptor, 0 for one of 8 bytes.
+ */
+static inline uint8_t x86_system_descriptor_fault(uint64_t raw, uint64_t high, bool is_task,
+                                                  bool ia32e)
+{
+    unsigned int type = x86_descriptor_type(raw);
+    bool is_tss =
+        type == X86_SYSTEM_TSS_AVAILABLE || (type == X86_SYSTEM_TSS16_AVAILABLE && !ia32e);
+    if (!(is_task ? is_tss : type == X86_SYSTEM_LDT) || x86_descriptor_is_segment(raw) ||
+        ((high >> 40) & 0x1f) != 0) {
+        return X86_VECTOR_GP;
+    }
+    return x86_descriptor_present(raw) ? 0 : X86_VECTOR_NP;
+}
+
 /* A call, interrupt, trap or task gate. */
 struct x86_gate {
     uint64_t offset; /* 16, 32 or 64 bits; 0 for a task gate */

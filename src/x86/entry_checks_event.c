@@ -142,7 +142,7 @@ static bool nmi_sti(const struct entry_guest_state *state, unsigned int instance
 static bool nmi_blocked(const struct entry_guest_state *state, unsigned int instance)
 {
     (void)instance;
-    return (state->pin_based & ENTRY_PIN_VIRTUAL_NMIS) == 0 || !entry_injects(state, ENTRY_NMI) ||
+    return (state->pin_based & VMX_PIN_VIRTUAL_NMIS) == 0 || !entry_injects(state, ENTRY_NMI) ||
            !blocks(state, ENTRY_BLOCKING_NMI);
 }
 
@@ -251,7 +251,7 @@ static bool link_shadow(const struct entry_guest_state *state, unsigned int inst
 {
     (void)instance;
     bool is_shadow = (state->processor.linked_vmcs_revision & VMCS_SHADOW) != 0;
-    return !linked(state) || is_shadow == entry_secondary(state, ENTRY_SECONDARY_VMCS_SHADOWING);
+    return !linked(state) || is_shadow == entry_secondary(state, VMX_SECONDARY_VMCS_SHADOWING);
 }
 
 static bool leaves_smm(const struct entry_guest_state *state)

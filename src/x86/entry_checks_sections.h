@@ -25,12 +25,12 @@ extern const struct entry_section entry_pdpte_section;
 /* The control is 0 if the secondary controls are not activated. */
 static inline bool entry_secondary(const struct entry_guest_state *state, uint32_t control)
 {
-    return (state->primary & ENTRY_PRIMARY_SECONDARY) != 0 && (state->secondary & control) != 0;
+    return (state->primary & VMX_PRIMARY_SECONDARY) != 0 && (state->secondary & control) != 0;
 }
 
 static inline bool entry_unrestricted(const struct entry_guest_state *state)
 {
-    return entry_secondary(state, ENTRY_SECONDARY_UNRESTRICTED_GUEST);
+    return entry_secondary(state, VMX_SECONDARY_UNRESTRICTED_GUEST);
 }
 
 static inline bool entry_control(const struct entry_guest_state *state, uint32_t control)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "x86/vmcs_fields.h"
+
 #define SEGMENT(field)                                                                             \
     .instances = ENTRY_SEGMENTS, .offset = offsetof(struct entry_guest_state, segment[0].field),   \
     .stride = sizeof(struct x86_segment)
@@ -13,72 +15,91 @@
 #define PROCESSOR(field) .group = ENTRY_GROUP_PROCESSOR, GUEST(processor.field)
 
 const struct entry_field entry_fields[ENTRY_FIELD_COUNT] = {
-    [ENTRY_FIELD_SELECTOR] = {"selector", "selector", .encoding = 0x0800, .bits = 16,
-                              SEGMENT(selector)},
-    [ENTRY_FIELD_BASE] = {"base", "base", .encoding = 0x6806, .bits = 64, SEGMENT(base)},
-    [ENTRY_FIELD_LIMIT] = {"limit", "limit", .encoding = 0x4800, .bits = 32, SEGMENT(limit)},
-    [ENTRY_FIELD_ACCESS_RIGHTS] = {"access_rights", "access rights", .encoding = 0x4814, .bits = 32,
+    [ENTRY_FIELD_SELECTOR] = {"selector", "selector", .encoding = VMCS_GUEST_ES_SELECTOR,
+                              .bits = 16, SEGMENT(selector)},
+    [ENTRY_FIELD_BASE] = {"base", "base", .encoding = VMCS_GUEST_ES_BASE, .bits = 64,
+                          SEGMENT(base)},
+    [ENTRY_FIELD_LIMIT] = {"limit", "limit", .encoding = VMCS_GUEST_ES_LIMIT, .bits = 32,
+                           SEGMENT(limit)},
+    [ENTRY_FIELD_ACCESS_RIGHTS] = {"access_rights", "access rights",
+                                   .encoding = VMCS_GUEST_ES_ACCESS_RIGHTS, .bits = 32,
                                    SEGMENT(attributes)},
-    [ENTRY_FIELD_TABLE_BASE] = {"base", "base", .encoding = 0x6816, .bits = 64, TABLE(base)},
-    [ENTRY_FIELD_TABLE_LIMIT] = {"limit", "limit", .encoding = 0x4810, .bits = 32, TABLE(limit)},
-    [ENTRY_FIELD_CR0] = {"cr0", "CR0", .encoding = 0x6800, .bits = 64, GUEST(cr0)},
-    [ENTRY_FIELD_CR3] = {"cr3", "CR3", .encoding = 0x6802, .bits = 64, GUEST(cr3)},
-    [ENTRY_FIELD_CR4] = {"cr4", "CR4", .encoding = 0x6804, .bits = 64, GUEST(cr4)},
-    [ENTRY_FIELD_DR7] = {"dr7", "DR7", .encoding = 0x681a, .bits = 64, GUEST(dr7)},
-    [ENTRY_FIELD_RSP] = {"rsp", "RSP", .encoding = 0x681c, .bits = 64, GUEST(rsp)},
-    [ENTRY_FIELD_RIP] = {"rip", "RIP", .encoding = 0x681e, .bits = 64, GUEST(rip)},
-    [ENTRY_FIELD_RFLAGS] = {"rflags", "RFLAGS", .encoding = 0x6820, .bits = 64, GUEST(rflags)},
-    [ENTRY_FIELD_SSP] = {"ssp", "SSP", .encoding = 0x682a, .bits = 64, GUEST(ssp)},
-    [ENTRY_FIELD_S_CET] = {"ia32_s_cet", "IA32_S_CET", .encoding = 0x6828, .bits = 64,
-                           GUEST(s_cet)},
+    [ENTRY_FIELD_TABLE_BASE] = {"base", "base", .encoding = VMCS_GUEST_GDTR_BASE, .bits = 64,
+                                TABLE(base)},
+    [ENTRY_FIELD_TABLE_LIMIT] = {"limit", "limit", .encoding = VMCS_GUEST_GDTR_LIMIT, .bits = 32,
+                                 TABLE(limit)},
+    [ENTRY_FIELD_CR0] = {"cr0", "CR0", .encoding = VMCS_GUEST_CR0, .bits = 64, GUEST(cr0)},
+    [ENTRY_FIELD_CR3] = {"cr3", "CR3", .encoding = VMCS_GUEST_CR3, .bits = 64, GUEST(cr3)},
+    [ENTRY_FIELD_CR4] = {"cr4", "CR4", .encoding = VMCS_GUEST_CR4, .bits = 64, GUEST(cr4)},
+    [ENTRY_FIELD_DR7] = {"dr7", "DR7", .encoding = VMCS_GUEST_DR7, .bits = 64, GUEST(dr7)},
+    [ENTRY_FIELD_RSP] = {"rsp", "RSP", .encoding = VMCS_GUEST_RSP, .bits = 64, GUEST(rsp)},
+    [ENTRY_FIELD_RIP] = {"rip", "RIP", .encoding = VMCS_GUEST_RIP, .bits = 64, GUEST(rip)},
+    [ENTRY_FIELD_RFLAGS] = {"rflags", "RFLAGS", .encoding = VMCS_GUEST_RFLAGS, .bits = 64,
+                            GUEST(rflags)},
+    [ENTRY_FIELD_SSP] = {"ssp", "SSP", .encoding = VMCS_GUEST_SSP, .bits = 64, GUEST(ssp)},
+    [ENTRY_FIELD_S_CET] = {"ia32_s_cet", "IA32_S_CET", .encoding = VMCS_GUEST_IA32_S_CET,
+                           .bits = 64, GUEST(s_cet)},
     [ENTRY_FIELD_INTERRUPT_SSP_TABLE] = {"ia32_interrupt_ssp_table_addr",
-                                         "IA32_INTERRUPT_SSP_TABLE_ADDR", .encoding = 0x682c,
+                                         "IA32_INTERRUPT_SSP_TABLE_ADDR",
+                                         .encoding = VMCS_GUEST_IA32_INTERRUPT_SSP_TABLE_ADDR,
                                          .bits = 64, GUEST(interrupt_ssp_table)},
-    [ENTRY_FIELD_SYSENTER_CS] = {"ia32_sysenter_cs", "IA32_SYSENTER_CS", .encoding = 0x482a,
-                                 .bits = 32, GUEST(sysenter_cs)},
-    [ENTRY_FIELD_SYSENTER_ESP] = {"ia32_sysenter_esp", "IA32_SYSENTER_ESP", .encoding = 0x6824,
-                                  .bits = 64, GUEST(sysenter_esp)},
-    [ENTRY_FIELD_SYSENTER_EIP] = {"ia32_sysenter_eip", "IA32_SYSENTER_EIP", .encoding = 0x6826,
-                                  .bits = 64, GUEST(sysenter_eip)},
-    [ENTRY_FIELD_DEBUGCTL] = {"ia32_debugctl", "IA32_DEBUGCTL", .encoding = 0x2802, .bits = 64,
-                              GUEST(debugctl)},
-    [ENTRY_FIELD_PAT] = {"ia32_pat", "IA32_PAT", .encoding = 0x2804, .bits = 64, GUEST(pat)},
-    [ENTRY_FIELD_EFER] = {"ia32_efer", "IA32_EFER", .encoding = 0x2806, .bits = 64, GUEST(efer)},
+    [ENTRY_FIELD_SYSENTER_CS] = {"ia32_sysenter_cs", "IA32_SYSENTER_CS",
+                                 .encoding = VMCS_GUEST_IA32_SYSENTER_CS, .bits = 32,
+                                 GUEST(sysenter_cs)},
+    [ENTRY_FIELD_SYSENTER_ESP] = {"ia32_sysenter_esp", "IA32_SYSENTER_ESP",
+                                  .encoding = VMCS_GUEST_IA32_SYSENTER_ESP, .bits = 64,
+                                  GUEST(sysenter_esp)},
+    [ENTRY_FIELD_SYSENTER_EIP] = {"ia32_sysenter_eip", "IA32_SYSENTER_EIP",
+                                  .encoding = VMCS_GUEST_IA32_SYSENTER_EIP, .bits = 64,
+                                  GUEST(sysenter_eip)},
+    [ENTRY_FIELD_DEBUGCTL] = {"ia32_debugctl", "IA32_DEBUGCTL",
+                              .encoding = VMCS_GUEST_IA32_DEBUGCTL, .bits = 64, GUEST(debugctl)},
+    [ENTRY_FIELD_PAT] = {"ia32_pat", "IA32_PAT", .encoding = VMCS_GUEST_IA32_PAT, .bits = 64,
+                         GUEST(pat)},
+    [ENTRY_FIELD_EFER] = {"ia32_efer", "IA32_EFER", .encoding = VMCS_GUEST_IA32_EFER, .bits = 64,
+                          GUEST(efer)},
     [ENTRY_FIELD_PERF_GLOBAL_CTRL] = {"ia32_perf_global_ctrl", "IA32_PERF_GLOBAL_CTRL",
-                                      .encoding = 0x2808, .bits = 64, GUEST(perf_global_ctrl)},
-    [ENTRY_FIELD_BNDCFGS] = {"ia32_bndcfgs", "IA32_BNDCFGS", .encoding = 0x2812, .bits = 64,
-                             GUEST(bndcfgs)},
-    [ENTRY_FIELD_RTIT_CTL] = {"ia32_rtit_ctl", "IA32_RTIT_CTL", .encoding = 0x2814, .bits = 64,
-                              GUEST(rtit_ctl)},
-    [ENTRY_FIELD_LBR_CTL] = {"ia32_lbr_ctl", "IA32_LBR_CTL", .encoding = 0x2816, .bits = 64,
-                             GUEST(lbr_ctl)},
-    [ENTRY_FIELD_PKRS] = {"ia32_pkrs", "IA32_PKRS", .encoding = 0x2818, .bits = 64, GUEST(pkrs)},
-    [ENTRY_FIELD_UINV] = {"uinv", "UINV", .encoding = 0x0814, .bits = 16, GUEST(uinv)},
-    [ENTRY_FIELD_ACTIVITY] = {"activity_state", "activity state", .encoding = 0x4826, .bits = 32,
-                              GUEST(activity)},
+                                      .encoding = VMCS_GUEST_IA32_PERF_GLOBAL_CTRL, .bits = 64,
+                                      GUEST(perf_global_ctrl)},
+    [ENTRY_FIELD_BNDCFGS] = {"ia32_bndcfgs", "IA32_BNDCFGS", .encoding = VMCS_GUEST_IA32_BNDCFGS,
+                             .bits = 64, GUEST(bndcfgs)},
+    [ENTRY_FIELD_RTIT_CTL] = {"ia32_rtit_ctl", "IA32_RTIT_CTL",
+                              .encoding = VMCS_GUEST_IA32_RTIT_CTL, .bits = 64, GUEST(rtit_ctl)},
+    [ENTRY_FIELD_LBR_CTL] = {"ia32_lbr_ctl", "IA32_LBR_CTL", .encoding = VMCS_GUEST_IA32_LBR_CTL,
+                             .bits = 64, GUEST(lbr_ctl)},
+    [ENTRY_FIELD_PKRS] = {"ia32_pkrs", "IA32_PKRS", .encoding = VMCS_GUEST_IA32_PKRS, .bits = 64,
+                          GUEST(pkrs)},
+    [ENTRY_FIELD_UINV] = {"uinv", "UINV", .encoding = VMCS_GUEST_UINV, .bits = 16, GUEST(uinv)},
+    [ENTRY_FIELD_ACTIVITY] = {"activity_state", "activity state",
+                              .encoding = VMCS_GUEST_ACTIVITY_STATE, .bits = 32, GUEST(activity)},
     [ENTRY_FIELD_INTERRUPTIBILITY] = {"interruptibility_state", "interruptibility state",
-                                      .encoding = 0x4824, .bits = 32, GUEST(interruptibility)},
+                                      .encoding = VMCS_GUEST_INTERRUPTIBILITY_STATE, .bits = 32,
+                                      GUEST(interruptibility)},
     [ENTRY_FIELD_PENDING_DEBUG] = {"pending_debug_exceptions", "pending debug exceptions",
-                                   .encoding = 0x6822, .bits = 64, GUEST(pending_debug)},
-    [ENTRY_FIELD_VMCS_LINK] = {"vmcs_link_pointer", "VMCS link pointer", .encoding = 0x2800,
-                               .bits = 64, GUEST(vmcs_link)},
-    [ENTRY_FIELD_PDPTE] = {"", "", .encoding = 0x280a, .bits = 64, .instances = ENTRY_PAGE_POINTERS,
-                           GUEST(pdpte), .stride = sizeof(uint64_t)},
+                                   .encoding = VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, .bits = 64,
+                                   GUEST(pending_debug)},
+    [ENTRY_FIELD_VMCS_LINK] = {"vmcs_link_pointer", "VMCS link pointer",
+                               .encoding = VMCS_VMCS_LINK_POINTER, .bits = 64, GUEST(vmcs_link)},
+    [ENTRY_FIELD_PDPTE] = {"", "", .encoding = VMCS_GUEST_PDPTE0, .bits = 64,
+                           .instances = ENTRY_PAGE_POINTERS, GUEST(pdpte),
+                           .stride = sizeof(uint64_t)},
     [ENTRY_FIELD_PIN_BASED] = {"pin_based_controls", "pin-based VM-execution controls",
-                               .encoding = 0x4000, .bits = 32, CONTROL(pin_based)},
+                               .encoding = VMCS_PIN_BASED_CONTROLS, .bits = 32, CONTROL(pin_based)},
     [ENTRY_FIELD_PRIMARY] = {"primary_processor_based_controls",
-                             "primary processor-based VM-execution controls", .encoding = 0x4002,
-                             .bits = 32, CONTROL(primary)},
+                             "primary processor-based VM-execution controls",
+                             .encoding = VMCS_PRIMARY_CONTROLS, .bits = 32, CONTROL(primary)},
     [ENTRY_FIELD_SECONDARY] = {"secondary_processor_based_controls",
                                "secondary processor-based VM-execution controls",
-                               .encoding = 0x401e, .bits = 32, CONTROL(secondary)},
-    [ENTRY_FIELD_ENTRY] = {"vm_entry_controls", "VM-entry controls", .encoding = 0x4012, .bits = 32,
-                           CONTROL(entry)},
+                               .encoding = VMCS_SECONDARY_CONTROLS, .bits = 32, CONTROL(secondary)},
+    [ENTRY_FIELD_ENTRY] = {"vm_entry_controls", "VM-entry controls",
+                           .encoding = VMCS_VM_ENTRY_CONTROLS, .bits = 32, CONTROL(entry)},
     [ENTRY_FIELD_INTERRUPTION] = {"vm_entry_interruption_information",
-                                  "VM-entry interruption information", .encoding = 0x4016,
-                                  .bits = 32, CONTROL(interruption)},
+                                  "VM-entry interruption information",
+                                  .encoding = VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, .bits = 32,
+                                  CONTROL(interruption)},
     [ENTRY_FIELD_EXECUTIVE_VMCS] = {"executive_vmcs_pointer", "executive-VMCS pointer",
-                                    .encoding = 0x200c, .bits = 64, CONTROL(executive_vmcs)},
+                                    .encoding = VMCS_EXECUTIVE_VMCS_POINTER, .bits = 64,
+                                    CONTROL(executive_vmcs)},
     [ENTRY_FIELD_PHYSICAL_ADDRESS_BITS] = {"processor.physical_address_bits",
                                            "physical-address width", .bits = 8,
                                            PROCESSOR(physical_address_bits)},
@@ -305,9 +326,50 @@ void entry_state_from_x86(const struct x86_state *from, struct entry_guest_state
     to->sysenter_eip = from->msr.sysenter_eip;
     to->pat = from->msr.pat;
     to->efer = from->efer;
-    to->primary = ENTRY_PRIMARY_SECONDARY;
-    to->secondary = ENTRY_SECONDARY_EPT | ENTRY_SECONDARY_UNRESTRICTED_GUEST;
+    to->primary = VMX_PRIMARY_SECONDARY;
+    to->secondary = VMX_SECONDARY_EPT | VMX_SECONDARY_UNRESTRICTED_GUEST;
     to->entry = ENTRY_LOAD_DEBUG_CONTROLS | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER |
                 ((from->efer & X86_EFER_LMA) != 0 ? ENTRY_IA32E_MODE_GUEST : 0);
     convert_events(from, to);
+}
+
+static void system_to_x86(const struct entry_guest_state *from, struct x86_state *to)
+{
+    const struct entry_table *gdtr = &from->table[ENTRY_GDTR], *idtr = &from->table[ENTRY_IDTR];
+    memcpy(to->segment, from->segment, sizeof(to->segment));
+    to->gdtr = (struct x86_table_register){gdtr->base, (uint16_t)gdtr->limit};
+    to->idtr = (struct x86_table_register){idtr->base, (uint16_t)idtr->limit};
+    to->cr0 = from->cr0;
+    to->cr3 = from->cr3;
+    to->cr4 = from->cr4;
+    to->efer = from->efer;
+    memcpy(to->pdptr, from->pdpte, sizeof(to->pdptr));
+    to->pdptrs_known = true;
+}
+
+void entry_state_to_x86(const struct entry_guest_state *from, unsigned int groups,
+                        struct x86_state *to)
+{
+    if ((groups & X86_STATE_GENERAL) != 0) {
+        to->gpr[X86_RSP] = from->rsp;
+        to->rip = from->rip;
+        to->rflags = from->rflags;
+    }
+    if ((groups & X86_STATE_SYSTEM) != 0) {
+        system_to_x86(from, to);
+    }
+    if ((groups & X86_STATE_DEBUG) != 0) {
+        to->dr[7] = from->dr7;
+    }
+    if ((groups & X86_STATE_MSRS) != 0) {
+        to->msr.sysenter_cs = from->sysenter_cs;
+        to->msr.sysenter_esp = from->sysenter_esp;
+        to->msr.sysenter_eip = from->sysenter_eip;
+        to->msr.pat = from->pat;
+    }
+    if ((groups & X86_STATE_EVENTS) != 0) {
+        to->sti_shadow = (from->interruptibility & ENTRY_BLOCKING_STI) != 0;
+        to->mov_ss_shadow = (from->interruptibility & ENTRY_BLOCKING_MOV_SS) != 0;
+        to->nmi_blocked = (from->interruptibility & ENTRY_BLOCKING_NMI) != 0;
+    }
 }

@@ -19,6 +19,7 @@
 
 #include "x86/cpuid.h"
 #include "x86/state.h"
+#include "x86/vmx.h"
 
 #define ENTRY_PDPTES 4
 
@@ -91,13 +92,6 @@ enum entry_activity {
 #define ENTRY_PENDING_BREAKPOINT (UINT64_C(1) << 12) /* an enabled one was met */
 #define ENTRY_PENDING_BS         (UINT64_C(1) << 14)
 #define ENTRY_PENDING_RTM        (UINT64_C(1) << 16)
-
-/* "Pin-Based VM-Execution Controls", "Processor-Based VM-Execution Controls" */
-#define ENTRY_PIN_VIRTUAL_NMIS             (1u << 5)
-#define ENTRY_PRIMARY_SECONDARY            (1u << 31)
-#define ENTRY_SECONDARY_EPT                (1u << 1)
-#define ENTRY_SECONDARY_UNRESTRICTED_GUEST (1u << 7)
-#define ENTRY_SECONDARY_VMCS_SHADOWING     (1u << 14)
 
 /* "VM-Entry Controls" */
 #define ENTRY_LOAD_DEBUG_CONTROLS   (1u << 2)
@@ -255,5 +249,13 @@ void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_
  * no rule. The processor is that of entry_processor_init.
  */
 void entry_state_from_x86(const struct x86_state *from, struct entry_guest_state *to);
+
+/*
+ * The other way: what a VMCS's guest state has of the groups (enum x86_state_group), and nothing
+ * else of *to. CR0 and CR4 are taken as they are; the activity state and the event to inject are
+ * left to the caller.
+ */
+void entry_state_to_x86(const struct entry_guest_state *from, unsigned int groups,
+                        struct x86_state *to);
 
 #endif

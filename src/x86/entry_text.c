@@ -1,67 +1,19 @@
 /* Broken rules of VM entry as text for people. Freestanding: there is no printf. */
+#include "base/text.h"
 #include "x86/entry_checks.h"
-
-/* ---- a string that is never too long ---- */
-
-struct text {
-    char *at;
-    size_t left; /* with the final 0 */
-    unsigned int column;
-};
-
-static void put(struct text *text, const char *words)
-{
-    for (; *words != '\0' && text->left > 1; words++, text->left--) {
-        *text->at++ = *words;
-        text->column = *words == '\n' ? 0 : text->column + 1;
-    }
-    *text->at = '\0';
-}
-
-static struct text start(char *where, size_t size)
-{
-    struct text text = {where, size, 0};
-    put(&text, "");
-    return text;
-}
-
-/* At least `digits` hexadecimal digits. */
-static void put_hexadecimal(struct text *text, uint64_t value, unsigned int digits)
-{
-    char buffer[sizeof("0x") + 16];
-    char *at = buffer + sizeof(buffer) - 1;
-    *at = '\0';
-    for (unsigned int i = 0; value != 0 || i < digits; i++, value >>= 4) {
-        *--at = "0123456789abcdef"[value & 0xf];
-    }
-    put(text, "0x");
-    put(text, at);
-}
-
-static void put_decimal(struct text *text, unsigned int value)
-{
-    char buffer[16];
-    char *at = buffer + sizeof(buffer) - 1;
-    *at = '\0';
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    put(text, at);
-}
 
 static void put_upper(struct text *text, const char *name)
 {
     for (; *name != '\0'; name++) {
         char letter[2] = {*name >= 'a' && *name <= 'z' ? (char)(*name - 'a' + 'A') : *name, '\0'};
-        put(text, letter);
+        text_put(text, letter);
     }
 }
 
 static void pad(struct text *text, unsigned int column)
 {
     while (text->column < column && text->left > 1) {
-        put(text, " ");
+        text_put(text, " ");
     }
 }
 
@@ -144,7 +96,7 @@ static const char *const *const bits_of_field[ENTRY_FIELD_COUNT] = {
 
 static void put_separator(struct text *text, bool *first)
 {
-    put(text, *first ? "  (" : ", ");
+    text_put(text, *first ? "  (" : ", ");
     *first = false;
 }
 
@@ -160,24 +112,26 @@ static void put_parts(struct text *text, const struct entry_value *value, bool *
     switch ((int)value->id) {
     case ENTRY_FIELD_ACCESS_RIGHTS:
         put_separator(text, first);
-        put(text, "type ");
-        put_decimal(text, (unsigned int)(value->value & X86_SEGMENT_TYPE));
-        put(text, ", DPL ");
-        put_decimal(text, (unsigned int)(value->value & X86_SEGMENT_DPL) >> X86_SEGMENT_DPL_SHIFT);
+        text_put(text, "type ");
+        text_put_decimal(text, (unsigned int)(value->value & X86_SEGMENT_TYPE));
+        text_put(text, ", DPL ");
+        text_put_decimal(text,
+                         (unsigned int)(value->value & X86_SEGMENT_DPL) >> X86_SEGMENT_DPL_SHIFT);
         break;
     case ENTRY_FIELD_ACTIVITY:
         put_separator(text, first);
-        put(text, value->value < ENTRY_ACTIVITY_COUNT ? activities[value->value] : "unknown");
+        text_put(text, value->value < ENTRY_ACTIVITY_COUNT ? activities[value->value] : "unknown");
         break;
     case ENTRY_FIELD_INTERRUPTION:
         put_separator(text, first);
         if ((value->value & ENTRY_INTERRUPTION_VALID) == 0) {
-            put(text, "nothing is injected");
+            text_put(text, "nothing is injected");
             break;
         }
-        put(text, types[(value->value & ENTRY_INTERRUPTION_TYPE) >> ENTRY_INTERRUPTION_TYPE_SHIFT]);
-        put(text, ", vector ");
-        put_decimal(text, (unsigned int)(value->value & ENTRY_INTERRUPTION_VECTOR));
+        text_put(text,
+                 types[(value->value & ENTRY_INTERRUPTION_TYPE) >> ENTRY_INTERRUPTION_TYPE_SHIFT]);
+        text_put(text, ", vector ");
+        text_put_decimal(text, (unsigned int)(value->value & ENTRY_INTERRUPTION_VECTOR));
         break;
     default:
         break;
@@ -192,10 +146,10 @@ static void put_meaning(struct text *text, const struct entry_value *value)
     for (unsigned int bit = 0; names != NULL && bit < 64; bit++) {
         if ((value->value >> bit & 1) != 0 && names[bit] != NULL) {
             put_separator(text, &first);
-            put(text, names[bit]);
+            text_put(text, names[bit]);
         }
     }
-    put(text, first ? "" : ")");
+    text_put(text, first ? "" : ")");
 }
 
 /* ---- fields ---- */
@@ -204,8 +158,8 @@ static void put_title(struct text *text, const struct entry_value *value)
 {
     const struct entry_field *field = &entry_fields[value->id];
     put_upper(text, entry_instance_name(field->instances, value->instance));
-    put(text, field->instances != ENTRY_ONCE && field->title[0] != '\0' ? " " : "");
-    put(text, field->title);
+    text_put(text, field->instances != ENTRY_ONCE && field->title[0] != '\0' ? " " : "");
+    text_put(text, field->title);
 }
 
 /* Widths are counts; everything else is bits. */
@@ -213,33 +167,33 @@ static void put_value(struct text *text, const struct entry_value *value, bool a
 {
     if (value->id == ENTRY_FIELD_PHYSICAL_ADDRESS_BITS ||
         value->id == ENTRY_FIELD_LINEAR_ADDRESS_BITS || entry_fields[value->id].bits == 1) {
-        put_decimal(text, (unsigned int)value->value);
+        text_put_decimal(text, (unsigned int)value->value);
     } else {
-        put_hexadecimal(text, value->value, all_digits ? entry_fields[value->id].bits / 4 : 1);
+        text_put_hexadecimal(text, value->value, all_digits ? entry_fields[value->id].bits / 4 : 1);
     }
 }
 
 void entry_field_name(enum entry_field_id id, unsigned int instance, char *text, size_t size)
 {
     const struct entry_field *field = &entry_fields[id];
-    struct text out = start(text, size);
-    put(&out, entry_instance_name(field->instances, instance));
-    put(&out, field->instances != ENTRY_ONCE && field->name[0] != '\0' ? "." : "");
-    put(&out, field->name);
+    struct text out = text_start(text, size);
+    text_put(&out, entry_instance_name(field->instances, instance));
+    text_put(&out, field->instances != ENTRY_ONCE && field->name[0] != '\0' ? "." : "");
+    text_put(&out, field->name);
 }
 
 /* ---- violations ---- */
 
 void entry_violation_brief(const struct entry_violation *violation, char *text, size_t size)
 {
-    struct text out = start(text, size);
-    put(&out, violation->rule->id);
+    struct text out = text_start(text, size);
+    text_put(&out, violation->rule->id);
     if (violation->value_count != 0) {
-        put(&out, " (");
+        text_put(&out, " (");
         put_title(&out, &violation->values[0]);
-        put(&out, " ");
+        text_put(&out, " ");
         put_value(&out, &violation->values[0], false);
-        put(&out, ")");
+        text_put(&out, ")");
     }
 }
 
@@ -248,25 +202,25 @@ void entry_violation_brief(const struct entry_violation *violation, char *text, 
 void entry_violation_describe(const struct entry_violation *violation, char *text, size_t size)
 {
     const struct entry_rule *rule = violation->rule;
-    struct text out = start(text, size);
-    put(&out, rule->id);
+    struct text out = text_start(text, size);
+    text_put(&out, rule->id);
     if (rule->instances != ENTRY_ONCE) {
-        put(&out, " (");
+        text_put(&out, " (");
         put_upper(&out, entry_instance_name(rule->instances, violation->instance));
-        put(&out, ")");
+        text_put(&out, ")");
     }
-    put(&out, " is broken\n    rule: ");
-    put(&out, rule->words);
-    put(&out, "\n    see \"");
-    put(&out, violation->section->title);
-    put(&out, "\"\n");
+    text_put(&out, " is broken\n    rule: ");
+    text_put(&out, rule->words);
+    text_put(&out, "\n    see \"");
+    text_put(&out, violation->section->title);
+    text_put(&out, "\"\n");
     for (unsigned int i = 0; i < violation->value_count; i++) {
-        put(&out, "    ");
+        text_put(&out, "    ");
         put_title(&out, &violation->values[i]);
         pad(&out, VALUE_COLUMN);
-        put(&out, " ");
+        text_put(&out, " ");
         put_value(&out, &violation->values[i], true);
         put_meaning(&out, &violation->values[i]);
-        put(&out, "\n");
+        text_put(&out, "\n");
     }
 }

@@ -23,7 +23,9 @@
 #define XSAVE_FCW       0u
 #define XSAVE_FTW       4u
 #define XSAVE_MXCSR     24u
-#define XSAVE_XSTATE_BV 512u
+#define XSAVE_XSTATE_BV 512u /* the header's first eight bytes */
+#define XSAVE_HEADER    64u  /* bytes */
+#define MXCSR_WRITABLE  0xffffu
 
 static void reset_segments(struct x86_state *state)
 {
@@ -90,4 +92,16 @@ void x86_state_init(struct x86_state *state)
 {
     reset_core(state);
     state->cr0 = (state->cr0 & (X86_CR0_CD | X86_CR0_NW)) | X86_CR0_ET;
+}
+
+void x86_xsave_clean(uint8_t image[X86_XSAVE_SIZE], uint64_t components)
+{
+    uint64_t present;
+    uint32_t mxcsr;
+    memcpy(&present, image + XSAVE_XSTATE_BV, sizeof(present));
+    memcpy(&mxcsr, image + XSAVE_MXCSR, sizeof(mxcsr));
+    present &= components;
+    memset(image + XSAVE_XSTATE_BV, 0, XSAVE_HEADER);
+    memcpy(image + XSAVE_XSTATE_BV, &present, sizeof(present));
+    put32(image + XSAVE_MXCSR, mxcsr & MXCSR_WRITABLE);
 }

@@ -134,4 +134,10 @@ void x86_state_reset(struct x86_state *state);
 /* Applies INIT: like RESET, but caches, FPU, XCR0 and most MSRs survive. */
 void x86_state_init(struct x86_state *state);
 
+/*
+ * Makes an XSAVE image that comes from somewhere else one that XRSTOR takes: no components but
+ * these, no reserved bits in the header or in MXCSR.
+ */
+void x86_xsave_clean(uint8_t image[X86_XSAVE_SIZE], uint64_t components);
+
 #endif

@@ -4,10 +4,8 @@
 #include "engines/soft/memory.h"
 #include "engines/soft/translate.h"
 #include "engines/soft/vm.h"
+#include "x86/control_rules.h"
 
-#define CR0_WRITABLE                                                                               \
-    (X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |    \
-     X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 #define LMSW_WRITABLE (X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS)
 
 /* Bits of CR3 that name a physical address beyond what there is. */
@@ -20,50 +18,29 @@ void soft_require_cpl0(struct soft_cpu *cpu)
     }
 }
 
-/* "PDPTE Registers": PAE paging is in use with these values. */
-static bool uses_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+static struct x86_control_state control_state(const struct soft_cpu *cpu)
 {
-    return (cr0 & X86_CR0_PG) != 0 && (cr4 & X86_CR4_PAE) != 0 && (efer & X86_EFER_LMA) == 0;
+    return (struct x86_control_state){
+        .cr0 = cpu->cr0,
+        .cr3 = cpu->cr3,
+        .cr4 = cpu->cr4,
+        .efer = cpu->efer,
+        .cs_attributes = cpu->segment[X86_CS].attributes,
+        .tr_attributes = cpu->segment[X86_TR].attributes,
+    };
 }
 
 /* --- CR0 --- */
 
-/* "Initializing IA-32e Mode": what setting PG with EFER.LME demands. */
-static bool may_enter_ia32e(const struct soft_cpu *cpu)
-{
-    const struct x86_segment *tss = &cpu->segment[X86_TR];
-    bool tss_is_16bit =
-        (tss->attributes & X86_SEGMENT_UNUSABLE) == 0 && (tss->attributes & 0x8u) == 0;
-    return (cpu->cr4 & X86_CR4_PAE) != 0 &&
-           (cpu->segment[X86_CS].attributes & X86_SEGMENT_L) == 0 && !tss_is_16bit;
-}
-
 bool soft_write_cr0(struct soft_cpu *cpu, uint64_t value)
 {
-    if (value >> 32 != 0) {
+    struct x86_control_state before = control_state(cpu);
+    uint64_t efer;
+    if (!x86_next_cr0(&before, value, &value, &efer)) {
         return false;
-    }
-    value = (value & CR0_WRITABLE) | X86_CR0_ET;
-    bool pg = (value & X86_CR0_PG) != 0, had_pg = (cpu->cr0 & X86_CR0_PG) != 0;
-    if ((pg && (value & X86_CR0_PE) == 0) ||
-        ((value & X86_CR0_NW) != 0 && (value & X86_CR0_CD) == 0)) {
-        return false;
-    }
-    uint64_t efer = cpu->efer;
-    if (pg && !had_pg && (efer & X86_EFER_LME) != 0) {
-        if (!may_enter_ia32e(cpu)) {
-            return false;
-        }
-        efer |= X86_EFER_LMA;
-    } else if (!pg && had_pg) {
-        if (soft_64bit(cpu) || (cpu->cr4 & X86_CR4_PCIDE) != 0) {
-            return false;
-        }
-        efer &= ~X86_EFER_LMA;
     }
     uint64_t changed = cpu->cr0 ^ value;
-    if (uses_pae_paging(value, cpu->cr4, efer) &&
-        (changed & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)) != 0 &&
+    if (x86_uses_pae_paging(value, cpu->cr4, efer) && x86_cr0_loads_pdptes(changed) &&
         !soft_load_pdptes(cpu, cpu->cr3)) {
         return false;
     }
@@ -88,7 +65,7 @@ bool soft_write_cr3(struct soft_cpu *cpu, uint64_t value)
     if (soft_long_mode(cpu) && (value & CR3_RESERVED) != 0) {
         return false;
     }
-    if (uses_pae_paging(cpu->cr0, cpu->cr4, cpu->efer) && !soft_load_pdptes(cpu, value)) {
+    if (x86_uses_pae_paging(cpu->cr0, cpu->cr4, cpu->efer) && !soft_load_pdptes(cpu, value)) {
         return false;
     }
     cpu->cr3 = value;
@@ -98,74 +75,14 @@ bool soft_write_cr3(struct soft_cpu *cpu, uint64_t value)
 
 /* --- CR4 --- */
 
-static uint32_t cpuid_bits(struct soft_cpu *cpu, uint32_t leaf, uint32_t subleaf, char which)
-{
-    const struct cpuid_entry *entry = cpuid_find(&cpu->cpuid, leaf, subleaf);
-    if (entry == NULL) {
-        return 0;
-    }
-    return which == 'b'   ? entry->registers.ebx
-           : which == 'c' ? entry->registers.ecx
-                          : entry->registers.edx;
-}
-
-/* Which bits CPUID lets the guest set. */
-static uint64_t cr4_writable(struct soft_cpu *cpu)
-{
-    static const struct {
-        uint64_t cr4;
-        uint32_t leaf;
-        char which; /* 'b', 'c', 'd': the register of that leaf */
-        uint8_t bit;
-    } rows[] = {
-        {X86_CR4_VME | X86_CR4_PVI, 1, 'd', 1},
-        {X86_CR4_DE, 1, 'd', 2},
-        {X86_CR4_PSE, 1, 'd', 3},
-        {X86_CR4_TSD, 1, 'd', 4},
-        {X86_CR4_PAE, 1, 'd', 6},
-        {X86_CR4_MCE, 1, 'd', 7},
-        {X86_CR4_PGE, 1, 'd', 13},
-        {X86_CR4_OSFXSR, 1, 'd', 24},
-        {X86_CR4_OSXMMEXCPT, 1, 'd', 25},
-        {X86_CR4_PCIDE, 1, 'c', 17},
-        {X86_CR4_OSXSAVE, 1, 'c', 26},
-        {X86_CR4_FSGSBASE, 7, 'b', 0},
-        {X86_CR4_SMEP, 7, 'b', 7},
-        {X86_CR4_SMAP, 7, 'b', 20},
-        {X86_CR4_UMIP, 7, 'c', 2},
-        {X86_CR4_PKE, 7, 'c', 3},
-        {X86_CR4_LA57, 7, 'c', 16},
-    };
-    uint64_t writable = X86_CR4_PCE;
-    for (unsigned int i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if ((cpuid_bits(cpu, rows[i].leaf, 0, rows[i].which) >> rows[i].bit & 1) != 0) {
-            writable |= rows[i].cr4;
-        }
-    }
-    return writable;
-}
-
-/* The transitions that are #GP(0). */
-static bool cr4_transition_allowed(const struct soft_cpu *cpu, uint64_t value)
-{
-    uint64_t changed = cpu->cr4 ^ value;
-    if (soft_long_mode(cpu) && ((value & X86_CR4_PAE) == 0 || (changed & X86_CR4_LA57) != 0)) {
-        return false;
-    }
-    if ((changed & value & X86_CR4_PCIDE) != 0) {
-        return soft_long_mode(cpu) && (cpu->cr3 & X86_CR3_PCID_MASK) == 0;
-    }
-    return true;
-}
-
 bool soft_write_cr4(struct soft_cpu *cpu, uint64_t value)
 {
     uint64_t changed = cpu->cr4 ^ value;
-    if ((value & ~cr4_writable(cpu)) != 0 || !cr4_transition_allowed(cpu, value)) {
+    struct x86_control_state before = control_state(cpu);
+    if (!x86_is_next_cr4(&before, value, x86_cr4_writable(&cpu->cpuid))) {
         return false;
     }
-    if (uses_pae_paging(cpu->cr0, value, cpu->efer) &&
-        (changed & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP)) != 0 &&
+    if (x86_uses_pae_paging(cpu->cr0, value, cpu->efer) && x86_cr4_loads_pdptes(changed) &&
         !soft_load_pdptes(cpu, cpu->cr3)) {
         return false;
     }
@@ -182,19 +99,11 @@ bool soft_write_cr4(struct soft_cpu *cpu, uint64_t value)
 
 bool soft_write_efer(struct soft_cpu *cpu, uint64_t value)
 {
-    uint32_t extended = cpuid_bits(cpu, 0x80000001, 0, 'd');
-    uint64_t writable = 0;
-    writable |= (extended >> 11 & 1) != 0 ? X86_EFER_SCE : 0;
-    writable |= (extended >> 20 & 1) != 0 ? X86_EFER_NXE : 0;
-    writable |= (extended >> 29 & 1) != 0 ? X86_EFER_LME : 0;
-    if ((value & ~(writable | X86_EFER_LMA)) != 0) {
+    struct x86_control_state before = control_state(cpu);
+    if (!x86_next_efer(&before, &cpu->cpuid, value, &cpu->efer)) {
         return false;
     }
-    uint64_t changed = cpu->efer ^ value;
-    if ((changed & X86_EFER_LME) != 0 && (cpu->cr0 & X86_CR0_PG) != 0) {
-        return false;
-    }
-    cpu->efer = (value & writable) | (cpu->efer & X86_EFER_LMA); /* LMA is read-only */
+    uint64_t changed = cpu->efer ^ before.efer;
     if ((changed & X86_EFER_NXE) != 0) {
         soft_tlb_flush_all(cpu);
     }

@@ -7,6 +7,7 @@
 #include "engines/soft/paravirt.h"
 #include "engines/soft/time_stamp.h"
 #include "engines/soft/vm.h"
+#include "x86/control_rules.h"
 #include "x86/msr.h"
 
 /*
@@ -197,27 +198,11 @@ static bool write_segment_base(struct soft_cpu *cpu, const struct msr_row *row, 
 
 /* --- memory types --- */
 
-/* UC, WC, WT, WP, WB; the PAT knows UC- (7) too. */
-static bool valid_memory_type(uint64_t type, bool in_pat)
-{
-    return type == 0 || type == 1 || (type >= 4 && type <= 6) || (in_pat && type == 7);
-}
-
-static bool valid_memory_types(uint64_t types, bool in_pat)
-{
-    for (unsigned int i = 0; i < 8; i++) {
-        if (!valid_memory_type(types >> (8 * i) & 0xff, in_pat)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool write_pat(struct soft_cpu *cpu, const struct msr_row *row, uint32_t index,
                       uint64_t value)
 {
     (void)row, (void)index;
-    if (!valid_memory_types(value, true)) {
+    if (!x86_are_memory_types(value, true)) {
         return false;
     }
     cpu->msr.pat = value;
@@ -228,7 +213,7 @@ static bool write_mtrr_default(struct soft_cpu *cpu, const struct msr_row *row, 
                                uint64_t value)
 {
     (void)index;
-    if ((value & ~row->bits) != 0 || !valid_memory_type(value & 0xff, false)) {
+    if ((value & ~row->bits) != 0 || !x86_is_mtrr_type(value)) {
         return false;
     }
     cpu->msr.mtrr_def_type = value;
@@ -248,7 +233,7 @@ static bool write_mtrr_variable(struct soft_cpu *cpu, const struct msr_row *row,
     bool is_mask = (index & 1) != 0;
     uint64_t allowed = (PHYSICAL_ADDRESS_MASK & ~SOFT_PAGE_MASK) |
                        (is_mask ? X86_MTRR_PHYSMASK_VALID : UINT64_C(0xff));
-    if ((value & ~allowed) != 0 || (!is_mask && !valid_memory_type(value & 0xff, false))) {
+    if ((value & ~allowed) != 0 || (!is_mask && !x86_is_mtrr_type(value))) {
         return false;
     }
     cpu->msr.mtrr_variable[index - row->first] = value;
@@ -279,7 +264,7 @@ static bool write_mtrr_fixed(struct soft_cpu *cpu, const struct msr_row *row, ui
                              uint64_t value)
 {
     (void)row;
-    if (!valid_memory_types(value, false)) {
+    if (!x86_are_memory_types(value, false)) {
         return false;
     }
     *mtrr_fixed(cpu, index) = value;
