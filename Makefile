@@ -7,6 +7,7 @@
 #   make bench-soft guest programs, against QEMU: BENCH_SOFT='--rounds 1 --only integer'
 #   make bench-kvm  the engine kvm, on this host and in the laboratory: BENCH_KVM='--rounds 5'
 #   make bench-trap the policies of --trap compared: BENCH_TRAP='--rounds 5 --only soft'
+#   make bare       the monitor without an operating system: build/release/trapeze-bare.iso
 #   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
 #   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
 #   make install    to PREFIX (/usr/local), below DESTDIR if given
@@ -16,7 +17,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 RELEASE := build/release
 
-.PHONY: all demo check bench bench-soft bench-kvm bench-trap fuzz sanitize install clean distclean
+.PHONY: all demo check bench bench-soft bench-kvm bench-trap bare fuzz sanitize install clean distclean
 
 all: $(RELEASE)/build.ninja
 	@ninja -C $(RELEASE) --quiet trapeze
@@ -55,6 +56,12 @@ bench-trap:
 	@scripts/install-dependencies test
 	@$(MAKE) --no-print-directory all
 	@scripts/bench-trap $(BENCH_TRAP)
+
+bare:
+	@scripts/install-dependencies bare
+	@$(MAKE) --no-print-directory $(RELEASE)/build.ninja
+	@ninja -C $(RELEASE) --quiet vtx/bare/trapeze-bare.elf
+	@scripts/make-bare $(RELEASE)/vtx/bare/trapeze-bare.elf $(RELEASE)/trapeze-bare.iso
 
 fuzz:
 	@scripts/install-dependencies test

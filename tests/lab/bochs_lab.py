@@ -28,8 +28,8 @@ GRUB_PLATFORM = Path("/usr/lib/grub/i386-pc")
 GRUB_MODULES = "biosdisk iso9660 linux multiboot normal serial terminal"
 
 # What the machine is made of and the Debian packages that have it.
-NEEDED = {BOCHS: "bochs", BIOS: "bochsbios", VGA_BIOS: "bochs", "grub-mkrescue": "grub-common", GRUB_PLATFORM: "grub-pc-bin",
-          "xorriso": "xorriso", "mformat": "mtools"}
+ISO_NEEDED = {"grub-mkrescue": "grub-common", GRUB_PLATFORM: "grub-pc-bin", "xorriso": "xorriso", "mformat": "mtools"}
+NEEDED = {BOCHS: "bochs", BIOS: "bochsbios", VGA_BIOS: "bochs", **ISO_NEEDED}
 
 MODEL = "corei7_haswell_4770"  # VT-x with EPT and unrestricted guest
 EXIT_LINE = re.compile(rb"^(?:[\w-]+: )?exit code (\d{1,3})\r?$", re.M)
@@ -70,9 +70,9 @@ boot
 """
 
 
-def check_host():
-    """Raises HostLacks where there can be no machine."""
-    missing = [package for what, package in NEEDED.items()
+def check_host(needed):
+    """Raises HostLacks where something is not there."""
+    missing = [package for what, package in needed.items()
                if not (what.exists() if isinstance(what, Path) else shutil.which(what))]
     if missing:
         raise HostLacks(f"Bochs or GRUB is not there; on Debian: apt-get install {' '.join(dict.fromkeys(missing))}")
@@ -94,11 +94,11 @@ def kind_of(image):
     raise LabError(f"{image} is no ISO image, multiboot kernel or Linux bzImage")
 
 
-def grub_word(text):
-    """A word of GRUB's language."""
+def grub_words(text):
+    """A command line in GRUB's language."""
     if any(character in text for character in "'\n"):
         raise LabError(f"GRUB takes neither quotes nor newlines in a command line: {text!r}")
-    return f"'{text}'"
+    return " ".join(f"'{word}'" for word in text.split(" ") if word)
 
 
 def make_iso(image, kind, iso, append="", modules=()):
@@ -107,15 +107,14 @@ def make_iso(image, kind, iso, append="", modules=()):
         boot = Path(directory) / "boot"
         (boot / "grub").mkdir(parents=True)
         shutil.copy(image, boot / "image")
-        words = " ".join(grub_word(word) for word in append.split(" ") if word)
-        commands = [f"{kind} /boot/image {words}"]
+        commands = [f"{kind} /boot/image {grub_words(append)}"]
         for number, module in enumerate(modules):
             path, _, arguments = str(module).partition(" ")
             if not Path(path).is_file():
                 raise LabError(f"there is no module {path}")
             shutil.copy(path, boot / f"module{number}")
             load = "initrd" if kind == "linux" else "module"
-            commands.append(f"{load} /boot/module{number} {arguments and grub_word(arguments)}")
+            commands.append(f"{load} /boot/module{number} {grub_words(arguments)}")
         (boot / "grub" / "grub.cfg").write_text(GRUB_CONFIGURATION.format(commands="\n".join(commands)))
         done = subprocess.run(["grub-mkrescue", "-o", iso, directory, "-d", GRUB_PLATFORM, f"--install-modules={GRUB_MODULES}",
                                "--locales=", "--fonts=", "--themes=", "--compress=no"],
@@ -223,7 +222,7 @@ def run(image, cpus=1, memory=64, timeout=120, model=MODEL, ips=4000000, append=
     """Boots an image; returns its exit code and all that it said (bytes). stdout is a binary file that gets the serial
     port's output at once, log where Bochs's own log is to be kept, with its notes; answers are pairs of a text to wait for
     and a text that is typed then. Raises LabError."""
-    check_host()
+    check_host(NEEDED)
     kind = kind_of(image)
     deadline = time.monotonic() + timeout
     with tempfile.TemporaryDirectory(prefix="trapeze-bochs-") as directory, socket.create_server(("127.0.0.1", 0)) as server:
@@ -270,11 +269,16 @@ def main():
                         help="types TEXT and a newline when the image has said WAIT")
     parser.add_argument("--option", action="append", default=[], metavar="LINE", help="another line of Bochs's configuration")
     parser.add_argument("--log", type=Path, metavar="FILE", help="where Bochs's own log is kept")
+    parser.add_argument("--only-iso", type=Path, metavar="FILE", help="starts nothing: leaves GRUB's ISO image of a kernel there")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for all of it (120)")
     parser.add_argument("image", metavar="IMAGE")
     options = parser.parse_args()
     end_at_signals()
     try:
+        if options.only_iso:
+            check_host(ISO_NEEDED)
+            make_iso(options.image, kind_of(options.image), options.only_iso.resolve(), options.append, options.module)
+            return 0
         code, _ = run(options.image, options.cpus, options.memory, options.timeout, options.model, options.ips, options.append,
                       options.module, options.option, [(wait_for, text + "\n") for wait_for, text in options.type],
                       sys.stdout.buffer, options.log)
