@@ -8,6 +8,7 @@
 #   make bench-kvm  the engine kvm, on this host and in the laboratory: BENCH_KVM='--rounds 5'
 #   make bench-trap the policies of --trap compared: BENCH_TRAP='--rounds 5 --only soft'
 #   make bare       the monitor without an operating system: build/release/trapeze-bare.iso
+#   make bare       the monitor without an operating system, as build/release/trapeze-bare.iso
 #   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
 #   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
 #   make install    to PREFIX (/usr/local), below DESTDIR if given

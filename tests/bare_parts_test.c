@@ -47,7 +47,7 @@ static void test_formats(void)
     check_format("%u %x %X", 4294967295u, 0xdeadbeefu, 0xdeadbeefu);
     check_format("%ld %lu %lx %llx %zu", -5l, 18446744073709551615ul, 0x123456789abcdefl,
                  0xfedcba987654321ull, (size_t)7);
-    check_format("%hhx %hx", 0x123u, 0x12345u);
+    check_format("%hhx %hx", (unsigned char)0xf3, (unsigned short)0xf345);
     check_format("[%5d] [%-5d] [%05d] [%05x]", 42, 42, -42, 0x42);
     check_format("[%*d] [%0*lx]", 6, 42, 12, 0x42l);
     check_format("[%s] [%8s] [%-8s] [%.2s] [%.*s]", "abc", "abc", "abc", "abc", 1, "abc");
