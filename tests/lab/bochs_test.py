@@ -88,16 +88,20 @@ def flat_cases(directory):
             yield guest, mode, f"{image} {guest.name} mode={mode} exit={guest.kvm_status} timeout={seconds}"
 
 
-def test_flat(check, bochs):
+def test_flat(check, bochs, policy="shadow"):
     with tempfile.TemporaryDirectory() as directory:
         cases = list(flat_cases(directory))
-        _, said = bochs.run("flat", modules=[module for _, _, module in cases], timeout=FLAT_PATIENCE)
+        _, said = bochs.run(f"flat trap={policy}", modules=[module for _, _, module in cases], timeout=FLAT_PATIENCE)
     for guest, mode, _ in cases:
         found = re.search(rf"^(?:ok|FAILED) +{guest.name} mode={mode} .*: (.*) \(exit code (\d+)\)$", said, re.M)
-        if check.that(found, f"{guest.name}, {mode}: the guest ran", said):
+        if check.that(found, f"{guest.name}, {mode}, trap={policy}: the guest ran", said):
             code = int(found[2])
             may_end = (guest.kvm_status, *guest.may_end, *MAY_END.get(guest.name, ()))
-            check.that(code in may_end, f"{guest.name}, {mode}: {found[0]}", said)
+            check.that(code in may_end, f"{guest.name}, {mode}, trap={policy}: {found[0]}", said)
+
+
+def test_flat_trapped(check, bochs):
+    test_flat(check, bochs, "all")
 
 
 # ---- Linux ----
@@ -132,7 +136,7 @@ def test_lab(check, bochs):
 
 
 CASES = {"lab": test_lab, "usage": test_usage, "no-vtx": test_no_vtx, "small-guests": test_small_guests, "flat": test_flat,
-         "linux": test_linux}
+         "flat-trapped": test_flat_trapped, "linux": test_linux}
 
 
 def main():
