@@ -1,5 +1,6 @@
 #include "vtx/bare/guest_machine.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,6 +19,8 @@
 #define ESCAPE_KEY       1 /* Ctrl-A: x after it ends the guest */
 #define INPUT_BYTES_MAX  16
 #define LEAF_TSC         0x15u
+#define LEAF_FREQUENCY   0x16u
+#define BUS_MHZ          100
 #define DEBUG_EXIT       0xf4
 #define WATCH_HZ         20
 #define TSC_LEAF_MAXIMUM UINT64_C(0xffffffff)
@@ -49,10 +52,26 @@ static void stopped_by_device(void *context, enum vm_outcome outcome, int code)
 }
 
 /*
- * CPUID: what processor and core can do, made into a PC's. Leaf 0x15 names the frequency of the
- * TSC ("Time Stamp Counter and Nominal Core Crystal Clock Information Leaf"), so that the guest
- * need not measure it.
+ * How fast the TSC runs, so that the guest need not measure it: "Time Stamp Counter and Nominal
+ * Core Crystal Clock Information Leaf", "Processor Frequency Information Leaf".
  */
+static bool tell_frequency(struct cpuid_table *table, uint64_t tsc_hz)
+{
+    struct cpuid_entry *basic = cpuid_find(table, 0, 0);
+    if (basic == NULL || tsc_hz > TSC_LEAF_MAXIMUM) {
+        return true; /* the guest will measure */
+    }
+    if (basic->registers.eax < LEAF_FREQUENCY) {
+        basic->registers.eax = LEAF_FREQUENCY;
+    }
+    uint32_t mhz = (uint32_t)(tsc_hz / 1000000u);
+    struct cpuid_registers crystal = {.eax = 1, .ebx = 1, .ecx = (uint32_t)tsc_hz};
+    struct cpuid_registers frequency = {.eax = mhz, .ebx = mhz, .ecx = BUS_MHZ};
+    return cpuid_set(table, LEAF_TSC, 0, false, crystal) &&
+           cpuid_set(table, LEAF_FREQUENCY, 0, false, frequency);
+}
+
+/* CPUID: what processor and core can do, made into a PC's. */
 static bool make_cpuid(struct guest_machine *machine, uint64_t tsc_hz, struct error *error)
 {
     static struct cpuid_table supported; /* too large for the stack */
@@ -66,13 +85,9 @@ static bool make_cpuid(struct guest_machine *machine, uint64_t tsc_hz, struct er
     if (cpu_template_apply(&template, 0, &supported, &machine->cpuid, error) != 0) {
         return false;
     }
-    struct cpuid_entry *basic = cpuid_find(&machine->cpuid, 0, 0);
-    if (basic != NULL && tsc_hz <= TSC_LEAF_MAXIMUM) {
-        struct cpuid_registers frequency = {.eax = 1, .ebx = 1, .ecx = (uint32_t)tsc_hz};
-        if (basic->registers.eax < LEAF_TSC) {
-            basic->registers.eax = LEAF_TSC;
-        }
-        return cpuid_set(&machine->cpuid, LEAF_TSC, 0, false, frequency);
+    if (!tell_frequency(&machine->cpuid, tsc_hz)) {
+        error_set(error, ENOSPC, "the table of CPUID leaves is full");
+        return false;
     }
     return true;
 }
@@ -87,7 +102,7 @@ static bool make_vtx(struct guest_machine *machine, const struct guest_options *
         vtx_vm_set_memory(&machine->vtx_vm, &slot, 1) != VTX_OK ||
         vtx_ept_map(&machine->vtx_vm.ept, 0, (uint64_t)options->piece, options->memory, VTX_EPT_ALL,
                     VTX_WRITE_BACK, VTX_SIZE_1G) != VTX_OK) {
-        error_set(error, 1,
+        error_set(error, ENOMEM,
                   "there is no memory for the guest's page tables: give the machine more");
         return false;
     }

@@ -5,6 +5,7 @@
  *          for: the small guests, or Linux.
  * Thread:  the first processor. docs/bare-metal.md tells how it is used.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "vtx/bare/boot_information.h"
@@ -83,7 +84,7 @@ static struct guest_options guest_options_of(const struct bare_options *options,
         .to_show = options->trace,
     };
     if (guest.piece == NULL) {
-        error_set(error, 1,
+        error_set(error, ENOMEM,
                   "the machine has no %lu MiB in one piece for the guest: give it more, or the "
                   "guest less (memory=MIB)",
                   memory / MIB);
@@ -107,7 +108,8 @@ static int run_linux(const struct bare_options *options)
                                    .initrd = module_file_name(1),
                                    .command_line = options->append};
     if (request.kernel == NULL) {
-        error_set(&error, 1, "there is no kernel: give the boot loader one as the first module");
+        error_set(&error, EINVAL,
+                  "there is no kernel: give the boot loader one as the first module");
         fail(FINISH_USAGE, &error);
     }
     if (!guest_machine_create(&image.guest, &image.root, &guest, &error) ||
@@ -201,7 +203,7 @@ void bare_main(uint32_t magic, uint32_t address)
     console_init();
     descriptors_load(0);
     if (!boot_information_read(magic, address, &image.information)) {
-        error_set(&error, 1, "the boot loader gave no memory map: boot by multiboot or PVH");
+        error_set(&error, EINVAL, "the boot loader gave no memory map: boot by multiboot or PVH");
         fail(FINISH_USAGE, &error);
     }
     pages_init(&image.pages, &image.information,
