@@ -169,7 +169,7 @@ class Serial:
         return "\n".join("    " + line for line in lines[-12:]) or "    (nothing)"
 
 
-def accept(server, machine, deadline):
+def accept(server, machine, deadline, timeout):
     """Bochs connects its serial port when it starts."""
     server.settimeout(0.2)
     while time.monotonic() < deadline:
@@ -179,7 +179,7 @@ def accept(server, machine, deadline):
         except TimeoutError:
             if machine.poll() is not None:
                 return None
-    raise TimeIsUp("Bochs did not connect its serial port in time")
+    raise TimeIsUp(f"not done after {timeout:.0f} s; Bochs has not even connected its serial port")
 
 
 def wait(serial, deadline, timeout):
@@ -239,7 +239,7 @@ def run(image, cpus=1, memory=64, timeout=120, model=MODEL, ips=4000000, append=
         with open(work / "out", "wb") as out, \
                 start([BOCHS, "-q", "-f", work / "bochsrc", "-rc", work / "commands"], out, out) as machine:
             try:
-                connection = accept(server, machine, deadline)
+                connection = accept(server, machine, deadline, timeout)
                 if connection is None:
                     raise LabError(f"Bochs did not start: {panic_line(work, log)}")
                 with connection:
