@@ -47,7 +47,7 @@ struct processor_tables {
 } __attribute__((aligned(16)));
 
 static struct processor_tables tables[PROCESSORS_MAX];
-static struct idt_gate idt[VECTORS]; /* the same for all */
+static struct idt_gate idt[VECTORS]; /* the same for all; the first processor fills it in */
 
 static const char *const exception_names[] = {
     "#DE divide error",
@@ -141,7 +141,7 @@ void descriptors_load(unsigned int index)
     own->tss.ist[IST_GRAVE - 1] = (uint64_t)(own->grave_stack + STACK_SIZE);
     own->tss.io_map_base = sizeof(own->tss);
     fill_gdt(own);
-    for (unsigned int vector = 0; vector < VECTORS; vector++) {
+    for (unsigned int vector = 0; index == 0 && vector < VECTORS; vector++) {
         idt[vector] = gate(vector);
     }
     struct table_register gdt_register = {.limit = sizeof(own->gdt) - 1,

@@ -29,10 +29,11 @@ struct event_loop {
 /* The image's own state: there is one machine. */
 static struct {
     uint64_t tsc_start, tsc_hz;
+    uint64_t ns_of_ticks; /* nanoseconds of 2^32 ticks */
     uint64_t boot_time_ns;
     bool verbose;
     struct event_loop loop;
-} services = {.tsc_hz = 1000000000, .loop = {.deadline = EVENT_LOOP_NEVER}};
+} services = {.loop = {.deadline = EVENT_LOOP_NEVER}};
 
 /* ---- base/clock.h ---- */
 
@@ -52,7 +53,7 @@ uint64_t clock_tsc_hz(const char **source)
 uint64_t clock_now_ns(void)
 {
     unsigned __int128 ticks = clock_tsc() - services.tsc_start;
-    return (uint64_t)(ticks * 1000000000u / services.tsc_hz);
+    return (uint64_t)(ticks * services.ns_of_ticks >> 32);
 }
 
 static uint8_t read_rtc(uint8_t index)
@@ -87,7 +88,8 @@ void services_init(void)
     uint64_t begin = clock_tsc();
     machine_spin(CALIBRATION_US);
     uint64_t ticks = clock_tsc() - begin;
-    services.tsc_hz = ticks * (1000000u / CALIBRATION_US) | 1;
+    services.tsc_hz = (ticks != 0 ? ticks : 1) * (1000000u / CALIBRATION_US);
+    services.ns_of_ticks = (uint64_t)(((unsigned __int128)1000000000u << 32) / services.tsc_hz);
     services.tsc_start = begin;
     services.boot_time_ns = seconds_of_day_clock() * 1000000000u;
 }

@@ -4,10 +4,11 @@
  * Owner:   struct guest_machine has the struct vm.
  * Thread:  the first processor.
  */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "vm/vm.h"
 #include "vm/vm_timers.h"
-#include "vtx/bare/format.h"
 #include "vtx/core/injection.h"
 
 struct timer_host *vm_timer_host(struct vm *vm)
