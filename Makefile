@@ -7,7 +7,6 @@
 #   make bench-soft guest programs, against QEMU: BENCH_SOFT='--rounds 1 --only integer'
 #   make bench-kvm  the engine kvm, on this host and in the laboratory: BENCH_KVM='--rounds 5'
 #   make bench-trap the policies of --trap compared: BENCH_TRAP='--rounds 5 --only soft'
-#   make bare       the monitor without an operating system: build/release/trapeze-bare.iso
 #   make bare       the monitor without an operating system, as build/release/trapeze-bare.iso
 #   make fuzz       build the fuzzers and run each for FUZZ_SECONDS (60)
 #   make sanitize   the unit tests under the address and undefined-behaviour sanitizers
