@@ -1,5 +1,6 @@
 /* The base layer: checked arithmetic, the clock, event counts, the event loop, and files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -353,6 +355,12 @@ static void test_host_file(void)
     CHECK(!host_file_is_foreign(path, "mine"));
     CHECK(host_file_is_foreign(path, "yours"));
     CHECK(host_file_is_foreign(path, "mine too, but longer"));
+    char other[sizeof(path) + 2];
+    snprintf(other, sizeof(other), "/tmp/.%s", path + strlen("/tmp"));
+    CHECK(host_file_is_same(path, other));
+    CHECK(!host_file_is_same(path, "/tmp"));
+    CHECK(!host_file_is_same(path, "/nonexistent"));
+    CHECK(!host_file_is_same("/dev/null", "/dev/null"));
     close(file);
     unlink(path);
     CHECK_EQUAL(host_file_read(path, bytes, sizeof(bytes), &error), -ENOENT);
@@ -361,6 +369,27 @@ static void test_host_file(void)
     CHECK_EQUAL(host_file_read("/", bytes, sizeof(bytes), &error), -EISDIR);
     CHECK_EQUAL(host_file_read("/dev/zero", bytes, sizeof(bytes), &error), -EINVAL);
     CHECK(!host_file_is_foreign("/dev/zero", "mine"));
+}
+
+/* Neither empties what is there nor waits for a pipe's reader, and what it opens may block. */
+static void test_host_file_output(void)
+{
+    struct error error;
+    char path[] = "/tmp/trapeze-host-file-XXXXXX", bytes[8];
+    int file = mkstemp(path);
+    CHECK_EQUAL(write(file, "mine", 4), 4);
+    close(file);
+    file = host_file_open_output(path, &error);
+    CHECK(file >= 0);
+    CHECK_EQUAL(fcntl(file, F_GETFL) & O_NONBLOCK, 0);
+    CHECK_EQUAL(host_file_read(path, bytes, sizeof(bytes), &error), 4);
+    close(file);
+    unlink(path);
+    CHECK_EQUAL(mkfifo(path, 0600), 0);
+    CHECK_EQUAL(host_file_open_output(path, &error), -ENXIO);
+    CHECK(strstr(error.text, "nobody reads the pipe") != NULL);
+    unlink(path);
+    CHECK_EQUAL(host_file_open_output("/nonexistent/file", &error), -ENOENT);
 }
 
 int main(void)
@@ -376,5 +405,6 @@ int main(void)
     test_loop_deadline();
     test_pinned_thread();
     test_host_file();
+    test_host_file_output();
     return check_summary();
 }

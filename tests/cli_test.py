@@ -146,7 +146,7 @@ BAD_USAGE = [
     (["probe", "--all"], "--all"),
     (["check-state"], "give the FILE"),
     (["check-state", "--lst"], "did you mean --list?"),
-    (["check-state", "one", "two"], "'two' is the second"),
+    (["check-state", "one", "two"], "'one' or 'two'?"),
     (["check-state", "--list", "/dev/null"], "--list takes no file"),
     (["check-state", "/nonexistent/state"], "/nonexistent/state"),
     (["check-state", "/dev/null"], "/dev/null"),
@@ -213,6 +213,26 @@ def test_bad_files(check, trapeze, guests):
         result = run([trapeze, "run", "--engine", "null", *options])
         check.equal(result.status, USAGE, what, result)
         check.that(one_line(result), f"{what}: one line", result)
+
+
+def test_console_file(check, trapeze, guests):
+    """The console's file is emptied, so it may not be one that is read or written for something else."""
+    loop, new = guests.file(LOOP), guests.file(b"")
+    unborn = guests.directory / "unborn"
+    alias = guests.directory / "alias"
+    alias.symlink_to(loop)
+    for what, console, options in [
+            ("the image", loop, []), ("the image by another name", alias, []), ("the state", new, ["--dump-state", new]),
+            ("the trace", unborn, ["--trace", unborn]), ("an initrd", alias, ["--initrd", loop]),
+            ("the CPU model", alias, ["--cpu", loop])]:
+        guest = ["--kernel" if "--initrd" in options else "--flat", loop]
+        result = run([trapeze, "run", "--engine", "null", *guest, "--console", f"file:{console}", "--timeout", "0.1", *options])
+        check.equal(result.status, USAGE, f"a console's file that is {what}", result)
+        check.contains(result.errors, "cannot be the console's file and something else", f"a console's file that is {what}")
+        check.that(loop.read_bytes() == LOOP, f"a console's file that is {what}: nothing is emptied")
+    result = run([trapeze, "run", "--engine", "null", "--flat", loop, "--console", "file:/dev/null", "--trace", "/dev/null",
+                  "--timeout", "0.1"])
+    check.equal(result.status, TIMEOUT, "console and trace thrown away", result)
 
 
 def test_kernel_limits(check, trapeze, guests, kernel):
@@ -727,6 +747,7 @@ def main():
             test_other_terminal(check, trapeze, guests, engine)
             test_input(check, trapeze, guests, engine)
             if engine == "soft":  # a slow KVM does not run every mode; `probe` tells which
+        test_console_file(check, trapeze, guests)
                 test_modes(check, trapeze, guests, engine)
         if "soft" in engines:
             test_engine_choice(check, trapeze, guests, engines)

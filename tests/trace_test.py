@@ -4,6 +4,7 @@
 usage: tests/trace_test.py TRAPEZE
 """
 
+import fcntl
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from harness import PATIENCE, Checks, run
 
 OK, PANIC, TIMEOUT, USAGE, QUIT, MONITOR_ERROR = 0, 121, 124, 126, 130, 125
+F_SETPIPE_SZ = 1031  # of <fcntl.h>
 LOST = re.compile(r"lacks (\d+) of")
 
 
@@ -223,6 +225,17 @@ def test_files(check, trapeze, directory):
     result = run([trapeze, "report", trace, "-o", kernel])
     check.equal(result.status, USAGE, "nor over what is no page", result)
     check.equal(kernel.read_bytes(), b"something that took years", "which stays, too")
+    fifo = directory / "page-fifo"
+    os.mkfifo(fifo)
+    result = run([trapeze, "report", trace, "-o", fifo])
+    check.equal(result.status, USAGE, "a page into a FIFO that nobody reads", result)
+    check.contains(result.errors, "nobody reads the pipe", "a page into a FIFO that nobody reads")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, F_SETPIPE_SZ, 1 << 20)  # a page fits
+    result = run([trapeze, "report", trace, "-o", fifo])
+    check.equal(result.status, OK, "a page into a FIFO with a reader", result)
+    check.that(os.read(reader, 1 << 20).endswith(b"</html>\n"), "a page into a FIFO with a reader: all of it")
+    os.close(reader)
     for again in ("a new page", "the page once more"):
         result = run([trapeze, "report", trace, "-o", directory / "page"])
         check.equal(result.status, OK, again, result)

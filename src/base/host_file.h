@@ -10,15 +10,36 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 
 /*
+ * Opens a regular file to be read, without ever waiting for anybody.
+ *
+ * role:   what it is, for messages: "kernel"; NULL if the name says enough.
+ * status: what fstat(2) says of it.
+ *
+ * Returns the descriptor, or open(2)'s errors, -EISDIR, -EINVAL for a pipe or a device; the text
+ * names the file.
+ */
+int host_file_open(const char *path, const char *role, struct stat *status, struct error *error);
+
+/*
+ * Opens or makes a file to be written, without emptying it. A pipe that nobody reads is -ENXIO,
+ * not a wait; writes to one that somebody reads may wait.
+ */
+int host_file_open_output(const char *path, struct error *error);
+
+/* True if both are there and are one file, by whatever names. Devices are none: /dev/null, say. */
+bool host_file_is_same(const char *left, const char *right);
+
+/*
  * Reads a regular file of at most `size` bytes, without ever waiting for anybody.
  *
- * Returns the number of bytes, or open(2)'s and read(2)'s errors, -EISDIR, -EINVAL for a pipe or a
- * device, -EFBIG for more than `size` bytes; the text names the file.
+ * Returns the number of bytes, or host_file_open's and read(2)'s errors, -EFBIG for more than
+ * `size` bytes; the text names the file.
  */
 ssize_t host_file_read(const char *path, char *buffer, size_t size, struct error *error);
 

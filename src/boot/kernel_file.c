@@ -1,63 +1,28 @@
 #include "boot/kernel_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-static int check_kind(const struct kernel_file *file, const struct stat *status,
-                      struct error *error)
-{
-    if (S_ISDIR(status->st_mode)) {
-        return error_set(error, EISDIR, "the %s '%s' is a directory: name a file in it", file->role,
-                         file->path);
-    }
-    if (!S_ISREG(status->st_mode)) {
-        return error_set(error, EINVAL,
-                         "the %s '%s' is a pipe or device: copy its contents to a file first",
-                         file->role, file->path);
-    }
-    if (status->st_size == 0) {
-        return error_set(error, EINVAL, "the %s '%s' is empty: get it or build it again",
-                         file->role, file->path);
-    }
-    return 0;
-}
-
-static int refuse_to_open(const struct kernel_file *file, int code, struct error *error)
-{
-    if (code == ENOENT || code == ENOTDIR) {
-        return error_set(error, code, "there is no %s '%s': check the path", file->role,
-                         file->path);
-    }
-    if (code == EACCES) {
-        return error_set(error, code, "the %s '%s' may not be read: check its permissions (ls -l)",
-                         file->role, file->path);
-    }
-    return error_set_errno(error, code, "can't open the %s '%s'", file->role, file->path);
-}
+#include "base/host_file.h"
 
 int kernel_file_open(const char *path, const char *role, struct kernel_file *file,
                      struct error *error)
 {
     *file = (struct kernel_file){.role = role, .path = path, .descriptor = -1};
-    /* O_NONBLOCK: opening a named pipe must not wait for a writer. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (descriptor < 0) {
-        return refuse_to_open(file, errno, error);
-    }
+    char what[32];
     struct stat status;
-    int result = 0;
-    if (fstat(descriptor, &status) != 0) {
-        result = error_set_errno(error, errno, "can't examine the %s '%s'", role, path);
-    } else {
-        result = check_kind(file, &status, error);
+    snprintf(what, sizeof(what), "the %s", role);
+    int descriptor = host_file_open(path, what, &status, error);
+    if (descriptor < 0) {
+        return descriptor;
     }
-    if (result != 0) {
+    if (status.st_size == 0) {
         close(descriptor);
-        return result;
+        return error_set(error, EINVAL, "the %s '%s' is empty: get it or build it again", role,
+                         path);
     }
     file->descriptor = descriptor;
     file->length = (uint64_t)status.st_size;

@@ -14,6 +14,12 @@ struct check_options {
     bool list;
 };
 
+static int set_file(void *target, const char *value, struct error *error)
+{
+    return option_set_once(&((struct check_options *)target)->file, value,
+                           "one file is checked at a time", error);
+}
+
 static int set_list(void *target, const char *value, struct error *error)
 {
     (void)value;
@@ -23,6 +29,7 @@ static int set_list(void *target, const char *value, struct error *error)
 }
 
 static const struct option check_option_table[] = {
+    {OPTION_PLAIN, 0, "FILE", "the state, as 'trapeze run --dump-state FILE' writes it", set_file},
     {"list", 0, NULL, "list the rules instead, by the manual's sections", set_list},
     {.name = NULL},
 };
@@ -47,21 +54,12 @@ static void help(FILE *out)
           out);
 }
 
-/* The options, and one word that is none. */
 static int parse(char **arguments, int count, struct check_options *options, struct error *error)
 {
     *options = (struct check_options){.file = NULL};
-    for (int i = 0; i < count; i++) {
-        bool is_option = arguments[i][0] == '-' && arguments[i][1] != '\0';
-        int code =
-            is_option ? options_parse(check_option_table, &arguments[i], 1, options, error) : 0;
-        if (code != 0) {
-            return code;
-        }
-        if (!is_option && options->file != NULL) {
-            return error_set(error, EINVAL, "one file at a time: '%s' is the second", arguments[i]);
-        }
-        options->file = is_option ? options->file : arguments[i];
+    int code = options_parse(check_option_table, arguments, count, options, error);
+    if (code != 0) {
+        return code;
     }
     if (options->file == NULL && !options->list) {
         return error_set(error, EINVAL, "nothing to check: give the FILE of a saved vCPU state");

@@ -56,17 +56,14 @@ static int open_state(const char *path, struct error *error)
 
 int dump_state_prepare(const char *path, const char *trace, struct error *error)
 {
-    struct stat state_status, trace_status;
     int file = open_state(path, error);
     if (file < 0) {
         return file;
     }
-    bool is_trace = trace != NULL && fstat(file, &state_status) == 0 &&
-                    stat(trace, &trace_status) == 0 && state_status.st_dev == trace_status.st_dev &&
-                    state_status.st_ino == trace_status.st_ino;
     close(file);
-    return is_trace ? error_set(error, EINVAL, "%s cannot be both the trace and the state", path)
-                    : 0;
+    return trace != NULL && host_file_is_same(path, trace)
+               ? error_set(error, EINVAL, "%s cannot be both the trace and the state", path)
+               : 0;
 }
 
 static int write_file(const struct saved_state *state, const char *title, const char *path,

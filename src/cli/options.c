@@ -192,6 +192,16 @@ int options_parse(const struct option *table, char **arguments, int count, void 
     return 0;
 }
 
+int option_set_once(const char **place, const char *value, const char *only_one,
+                    struct error *error)
+{
+    if (*place != NULL) {
+        return error_set(error, EINVAL, "%s: '%s' or '%s'?", only_one, *place, value);
+    }
+    *place = value;
+    return 0;
+}
+
 #define HELP_COLUMN 26
 
 void options_print(const struct option *table, FILE *out)

@@ -34,6 +34,13 @@ struct option {
 int options_parse(const struct option *table, char **arguments, int count, void *target,
                   struct error *error);
 
+/*
+ * For setters of what is given once: keeps value in *place. -EINVAL if there is another already;
+ * only_one says what there is one of: "there is one trace a report".
+ */
+int option_set_once(const char **place, const char *value, const char *only_one,
+                    struct error *error);
+
 /* Prints the table as help. */
 void options_print(const struct option *table, FILE *out);
 

@@ -1,11 +1,9 @@
 /* `trapeze report`: what a trace of exits has to tell, as a page or as text. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/host_file.h"
@@ -24,13 +22,8 @@ struct report_options {
 
 static int set_trace(void *target, const char *value, struct error *error)
 {
-    struct report_options *options = target;
-    if (options->trace != NULL) {
-        return error_set(error, EINVAL, "there is one trace a report: '%s' or '%s'?",
-                         options->trace, value);
-    }
-    options->trace = value;
-    return 0;
+    return option_set_once(&((struct report_options *)target)->trace, value,
+                           "there is one trace a report", error);
 }
 
 static int set_page(void *target, const char *value, struct error *error)
@@ -138,32 +131,23 @@ static int print_list(struct trace_reader *reader)
 
 /* ---- a page ---- */
 
-static bool is_same_file(int left, int right)
-{
-    struct stat a, b;
-    return fstat(left, &a) == 0 && fstat(right, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
-}
-
 /*
  * Empties the file only when it is known not to be the trace itself. is_named: by a person, who may
  * have meant another file; what has a trace's name and .html can only be its page.
  */
-static FILE *open_page(const char *path, bool is_named, FILE *trace, struct error *error)
+static FILE *open_page(const char *path, bool is_named, const char *trace, struct error *error)
 {
-    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (file < 0) {
-        error_set_errno(error, errno, "cannot open %s for the page", path);
-        return NULL;
-    }
-    if (is_same_file(file, fileno(trace))) {
+    if (host_file_is_same(path, trace)) {
         error_set(error, EINVAL, "%s is the trace itself; the page needs another name", path);
-        close(file);
         return NULL;
     }
     if (is_named && host_file_is_foreign(path, REPORT_PAGE_START)) {
         error_set(error, EEXIST, "%s is there and is no report: remove it, or name another", path);
-        close(file);
+        return NULL;
+    }
+    int file = host_file_open_output(path, error);
+    if (file < 0) {
+        error_prefix(error, "the page");
         return NULL;
     }
     /* A device or a pipe cannot be cut to length, and need not. */
@@ -175,8 +159,7 @@ static FILE *open_page(const char *path, bool is_named, FILE *trace, struct erro
     return out;
 }
 
-static int write_page(const struct summary *summary, const struct report_options *options,
-                      FILE *trace)
+static int write_page(const struct summary *summary, const struct report_options *options)
 {
     char path[PATH_SIZE];
     struct error error;
@@ -190,7 +173,7 @@ static int write_page(const struct summary *summary, const struct report_options
         print_problem("the page's name is too long");
         return EXIT_CODE_USAGE;
     }
-    FILE *out = open_page(path, options->page != NULL, trace, &error);
+    FILE *out = open_page(path, options->page != NULL, options->trace, &error);
     if (out == NULL) {
         print_problem(error.text);
         return EXIT_CODE_USAGE;
@@ -216,7 +199,7 @@ static void warn_of_note(const struct trace_ending *ending, const char *name)
     }
 }
 
-static int report(struct trace_reader *reader, const struct report_options *options, FILE *trace)
+static int report(struct trace_reader *reader, const struct report_options *options)
 {
     struct summary *summary;
     struct error error;
@@ -234,7 +217,7 @@ static int report(struct trace_reader *reader, const struct report_options *opti
         report_text(summary, options->trace, stdout);
     } else {
         warn_of_note(summary->ending, options->trace);
-        exit_code = write_page(summary, options, trace);
+        exit_code = write_page(summary, options);
     }
     summary_destroy(summary);
     return exit_code;
@@ -260,7 +243,7 @@ static int run(char **arguments, int count)
         error_prefix(&error, "%s", options.trace);
         print_problem(error.text);
     } else {
-        exit_code = report(reader, &options, trace);
+        exit_code = report(reader, &options);
         trace_reader_destroy(reader);
     }
     fclose(trace);

@@ -7,6 +7,7 @@
 #include "backends/backend.h"
 #include "backends/console.h"
 #include "backends/terminal.h"
+#include "base/host_file.h"
 #include "base/log.h"
 #include "cli/choose_engine.h"
 #include "cli/command.h"
@@ -235,7 +236,37 @@ static int run_traced(const struct run_options *options, const struct engine_ops
     struct exit_trace *trace = NULL;
     if (options->trace_exits != NULL) {
         struct error error;
-        int code = exit_trace_create(options->trace_exits, options->vcpu_count, &trace, &error);
+        int code = check_console_file(options, &error);
+        if (code == 0) {
+            code = exit_trace_create(options->trace_exits, options->vcpu_count, &trace, &error);
+        }
+/*
+ * The console's file is emptied: it must be none of those that are read, nor what else is written.
+ * A trace that is not there yet is found to be the same only when the console's file is.
+ */
+static int check_console_file(const struct run_options *options, struct error *error)
+{
+    static const char kind[] = "file:";
+    if (strncmp(options->console, kind, sizeof(kind) - 1) != 0) {
+        return 0;
+    }
+    const char *path = options->console + sizeof(kind) - 1;
+    const char *const others[] = {options->kernel, options->flat, options->cpu, options->dump_state,
+                                  options->trace_exits};
+    bool is_taken = false;
+    for (unsigned int i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        is_taken = is_taken || (others[i] != NULL && host_file_is_same(path, others[i]));
+    }
+    for (unsigned int i = 0; i < options->initrd_count; i++) {
+        is_taken = is_taken || host_file_is_same(path, options->initrds[i]);
+    }
+    return is_taken ? error_set(error, EINVAL,
+                                "%s cannot be the console's file and something else, too: name "
+                                "another",
+                                path)
+                    : 0;
+}
+
         if (code != 0) {
             print_problem(error.text);
             return exit_code_of(code);
@@ -262,7 +293,7 @@ static int check_files(const struct run_options *options, struct error *error)
     if (code == 0 && options->dump_state != NULL) {
         code = dump_state_prepare(options->dump_state, options->trace_exits, error);
     }
-    return code;
+    return code == 0 ? check_console_file(options, error) : code;
 }
 
 static int run(char **arguments, int count)

@@ -167,12 +167,7 @@ static int set_trace(void *target, const char *value, struct error *error)
     if (value[0] == '\0') {
         return error_set(error, EINVAL, "needs a file for the exits, or the word code");
     }
-    if (options->trace_exits != NULL) {
-        return error_set(error, EINVAL, "exits go to one file: '%s' or '%s'?", options->trace_exits,
-                         value);
-    }
-    options->trace_exits = value;
-    return 0;
+    return option_set_once(&options->trace_exits, value, "exits go to one file", error);
 }
 
 static int set_irqchip(void *target, const char *value, struct error *error)
