@@ -5,7 +5,7 @@
 
 #define SHADOWS                  (ENTRY_BLOCKING_STI | ENTRY_BLOCKING_MOV_SS)
 #define INTERRUPTIBILITY_DEFINED 0x1fu
-#define PENDING_RESERVED         (entry_bits_from(17) | UINT64_C(0xaff0)) /* 15, 13, 11:4 */
+#define PENDING_RESERVED         (entry_bits_from(17) | UINT64_C(0xa7f0)) /* 15, 13, 10:4 */
 /* With RTM all bits but RTM itself and "enabled breakpoint" are clear. */
 #define PENDING_NOT_WITH_RTM (~(ENTRY_PENDING_RTM | ENTRY_PENDING_BREAKPOINT))
 #define DEBUGCTL_BTF         (UINT64_C(1) << 1)
@@ -166,6 +166,14 @@ static bool pending_reserved(const struct entry_guest_state *state, unsigned int
     return (state->pending_debug & PENDING_RESERVED) == 0;
 }
 
+/* "OS Bus-Lock Detection". Before there was that, bit 11 was one of those that are reserved. */
+static bool pending_bus_lock(const struct entry_guest_state *state, unsigned int instance)
+{
+    (void)instance;
+    return (state->pending_debug & ENTRY_PENDING_BLD) == 0 ||
+           (state->processor.debugctl_valid & ENTRY_DEBUGCTL_BLD) != 0;
+}
+
 /* States in which a single-step trap would have been delivered, were it not held back. */
 static bool holds_back_traps(const struct entry_guest_state *state)
 {
@@ -320,8 +328,12 @@ static const struct entry_rule rules[] = {
      .holds = enclave_mov_ss, .fields = {INTERRUPTIBILITY}},
     {"enclave-needs-sgx", "an enclave was interrupted only where there is SGX",
      .holds = enclave_sgx, .fields = {INTERRUPTIBILITY, ENTRY_FIELD_HAS_SGX}},
-    {"pending-reserved", "pending debug exceptions bits 11:4, 13, 15 and 63:17 are 0",
+    {"pending-reserved", "pending debug exceptions bits 10:4, 13, 15 and 63:17 are 0",
      .holds = pending_reserved, .fields = {PENDING}},
+    {"pending-bus-lock",
+     "a bus lock (BLD, bit 11) is pending only where the processor detects them: BLD (bit 2) of "
+     "IA32_DEBUGCTL is no reserved bit",
+     .holds = pending_bus_lock, .fields = {PENDING, ENTRY_FIELD_DEBUGCTL_VALID}},
     {"pending-bs-set",
      "BS (bit 14) is pending where STI, MOV SS or HLT holds back a single step: RFLAGS.TF is 1 and "
      "IA32_DEBUGCTL.BTF 0",

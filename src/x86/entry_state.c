@@ -237,9 +237,10 @@ void entry_processor_init(struct entry_processor *processor)
     };
 }
 
-#define FEATURES_EBX_SGX  (1u << 2)
-#define FEATURES_EBX_RTM  (1u << 11)
-#define FEATURES1_EAX_LAM (1u << 26)
+#define FEATURES_EBX_SGX      (1u << 2)
+#define FEATURES_EBX_RTM      (1u << 11)
+#define FEATURES_ECX_BUS_LOCK (1u << 24)
+#define FEATURES1_EAX_LAM     (1u << 26)
 
 void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_registers features,
                                 struct cpuid_registers features1,
@@ -247,6 +248,9 @@ void entry_processor_from_cpuid(struct entry_processor *processor, struct cpuid_
 {
     processor->has_sgx = (features.ebx & FEATURES_EBX_SGX) != 0;
     processor->has_rtm = (features.ebx & FEATURES_EBX_RTM) != 0;
+    if ((features.ecx & FEATURES_ECX_BUS_LOCK) == 0) {
+        processor->debugctl_valid &= ~ENTRY_DEBUGCTL_BLD;
+    }
     processor->has_lam = (features1.eax & FEATURES1_EAX_LAM) != 0;
     if (address_sizes.eax != 0) {
         processor->physical_address_bits = (uint8_t)address_sizes.eax;

@@ -89,9 +89,12 @@ enum entry_activity {
 #define ENTRY_ENCLAVE         (1u << 4) /* enclave interruption */
 
 /* "Format of Pending-Debug-Exceptions" */
+#define ENTRY_PENDING_BLD        (UINT64_C(1) << 11) /* a bus lock was detected */
 #define ENTRY_PENDING_BREAKPOINT (UINT64_C(1) << 12) /* an enabled one was met */
 #define ENTRY_PENDING_BS         (UINT64_C(1) << 14)
 #define ENTRY_PENDING_RTM        (UINT64_C(1) << 16)
+
+#define ENTRY_DEBUGCTL_BLD (UINT64_C(1) << 2) /* OS bus-lock detection */
 
 /* "VM-Entry Controls" */
 #define ENTRY_LOAD_DEBUG_CONTROLS   (1u << 2)

@@ -51,7 +51,7 @@ static const char *const interruptibility_bits[64] = {
 };
 
 static const char *const pending_bits[64] = {
-    [0] = "B0",  [1] = "B1",   [2] = "B2", [3] = "B3", [12] = "enabled breakpoint",
+    [0] = "B0",  [1] = "B1",   [2] = "B2", [3] = "B3", [11] = "BLD", [12] = "enabled breakpoint",
     [14] = "BS", [16] = "RTM",
 };
 
