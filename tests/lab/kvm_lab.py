@@ -7,8 +7,10 @@ status is 125, where time is up 124, and stderr says what happened.
 """
 
 import argparse
+import contextlib
 import ctypes
 import ctypes.util
+import fcntl
 import os
 import re
 import shlex
@@ -37,6 +39,8 @@ MODULES = {
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
 GROUP = "root:x:0:\nuser:x:1000:\nkvm:x:104:user\nnogroup:x:65534:\n"
 
+WORK_PREFIX = "trapeze-lab-"  # of directories for temporary files
+FRESH = 60                    # seconds within which one may not have been locked yet
 RESULTS_BYTES = 512 << 20  # of the disk for results; a sparse file
 PR_SET_PDEATHSIG = 1       # of <sys/prctl.h>
 LIBC = ctypes.CDLL(None)
@@ -216,6 +220,34 @@ def end_at_signals():
         signal.signal(number, end)
 
 
+def remove_stale_directories():
+    """Those of programs that were killed: nobody holds their lock."""
+    for directory in Path(tempfile.gettempdir()).glob(WORK_PREFIX + "*"):
+        with contextlib.suppress(OSError):  # somebody else's, or just gone
+            status = directory.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or time.time() - status.st_mtime < FRESH:
+                continue
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory)
+            finally:
+                os.close(lock)
+
+
+@contextlib.contextmanager
+def work_directory():
+    """A directory for temporary files. It goes at the end, and after SIGKILL when the next one is made."""
+    remove_stale_directories()
+    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as directory:
+        lock = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield Path(directory)
+        finally:
+            os.close(lock)
+
+
 def start(command, stdout, stderr):
     """Starts a program that does not outlive this one, however this one ends."""
     parent = os.getpid()
@@ -251,8 +283,7 @@ def run(command, cpus=1, memory=2048, files=None, out=None, timeout=300, stdout=
     if not Path(trapeze).is_file():
         raise LabError(f"there is no {trapeze}; build it with make")
     check_host()
-    with tempfile.TemporaryDirectory(prefix="trapeze-lab-") as directory:
-        work = Path(directory)
+    with work_directory() as work:
         with open(work / "archive", "wb") as file:
             pack(Archive(file), files, command, trapeze)
         with open(work / "results", "wb") as file:

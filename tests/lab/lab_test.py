@@ -8,6 +8,7 @@ Each case is a command for the machine's shell; what it printed and its status c
 cases whose names begin so are run, and what they printed is shown.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -283,13 +284,25 @@ def run_cases(check, trapeze, cases, files, verbose, deadline):
         case.verify(check, case.name, result)
 
 
+def check_stale_directories(check):
+    """What a killed program has left behind goes, what one uses stays."""
+    stale = Path(tempfile.mkdtemp(prefix=kvm_lab.WORK_PREFIX))
+    (stale / "file").write_bytes(b"")
+    with kvm_lab.work_directory() as used:
+        for directory in (stale, used):
+            os.utime(directory, (0, 0))
+        kvm_lab.remove_stale_directories()
+        check.that(not stale.exists(), "a killed program's directory goes")
+        check.that(used.exists(), "one that is used stays")
+
+
 def main():
     trapeze = Path(sys.argv[1]).resolve()
     wanted = tuple(sys.argv[2:])
     check, deadline = Checks(), time.monotonic() + ALL_PATIENCE
     kvm_lab.end_at_signals()
-    with tempfile.TemporaryDirectory() as directory:
-        files = Path(directory)
+    check_stale_directories(check)
+    with kvm_lab.work_directory() as files:
         cases = [*unit_test_cases(trapeze.parent / "tests", files), *guest_cases(files), *user_cases(files), *linux_cases()]
         cases = [case for case in cases if not wanted or case.name.startswith(wanted)]
         try:
