@@ -49,10 +49,12 @@ static void test_internal_errors(void)
         const char *words;
     } cases[] = {
         {KVM_INTERNAL_ERROR_EMULATION, "can't emulate an instruction"},
-        {KVM_INTERNAL_ERROR_SIMUL_EX, "an exception while it delivered another, data 0x44 0x55"},
-        {KVM_INTERNAL_ERROR_DELIVERY_EV, "delivered an event (exit 0x55), data 0x44 0x55"},
+        {KVM_INTERNAL_ERROR_SIMUL_EX,
+         "delivered another (is the guest's IDT or stack not in memory?), data 0x44 0x55"},
+        {KVM_INTERNAL_ERROR_DELIVERY_EV,
+         "(exit 0x55; is the guest's IDT or stack not in memory?), data 0x44 0x55"},
         {KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, "does not know the hardware's exit 0x44"},
-        {77, "internal error 77 (0x44)"},
+        {77, "internal error 77 (0x44; the kernel's log"},
     };
     memset(page, 0, sizeof(*page));
     page->internal.ndata = 2;

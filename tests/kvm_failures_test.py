@@ -36,8 +36,10 @@ WITH_DEVICE = (
     ("GET_VCPU_MMAP_SIZE=64", (), ("64 bytes is too small",)),
     (f"ENABLE_CAP=-{errno.ENOMEM}", ("--irqchip", "split"), ("can't make local APICs alone", "--irqchip none")),
 )
-# Each of these fails in each of these ways; the line must have these words.
-ERRORS = (errno.ENOMEM, errno.EFAULT, errno.EINVAL)
+# Each of these fails in each of these ways; the line must have these words and say what to do.
+ERRORS = {errno.ENOMEM: "use a smaller --memory", errno.EFAULT: "please report it",
+          errno.EINVAL: "update the kernel, try --cpu x86-64-v2, or use --engine soft"}
+OWN_REMEDY = {"CREATE_IRQCHIP": "--irqchip none", "CREATE_PIT2": "--irqchip split"}
 CALLS = {
     "CREATE_VM": "can't make a VM", "GET_VCPU_MMAP_SIZE": "does not say how large", "SET_TSS_ADDR": "refuses a place for its TSS",
     "SET_IDENTITY_MAP_ADDR": "refuses a place for its TSS", "CREATE_IRQCHIP": "can't make its interrupt controllers",
@@ -53,6 +55,8 @@ CALLS = {
 OTHERS = (
     (f"GET_SREGS=-{errno.EFAULT} GET_SREGS2=-{errno.EFAULT}", "does not give the system registers"),
     (f"SET_SREGS=-{errno.EINVAL} SET_SREGS2=-{errno.EINVAL}", "refuses the system registers"),
+    (f"CREATE_VCPU=-{errno.EMFILE}", "raise the limit of open files"),
+    (f"CREATE_VCPU=-{errno.EEXIST}", "dmesg"),
     (f"RUN=-{errno.EFAULT}", "can't reach the guest's memory"),
     (f"RUN=-{errno.ENOMEM}", "no memory left to run vCPU 0: free some"),
 )
@@ -91,10 +95,12 @@ def main():
         for wishes, options, words in WITH_DEVICE:
             check_failure(check, program, wishes, options, words)
         for call, words in CALLS.items():
-            for code in ERRORS:
-                check_failure(check, program, f"{call}=-{code}", (), (words,))
+            for code, remedy in ERRORS.items():
+                check_failure(check, program, f"{call}=-{code}", (), (words, OWN_REMEDY.get(call, remedy)))
         for wishes, words in OTHERS:
             check_failure(check, program, wishes, (), (words,))
+        # The kernel's EINVAL is no wrong option.
+        check_failure(check, program, f"CREATE_VCPU=-{errno.EINVAL}", ("--cpu-affinity", "0"), ("can't make vCPU 0",))
         # What is only used where it is there may fail.
         for wishes in (f"ENABLE_CAP=-{errno.EINVAL}", f"X86_SET_MSR_FILTER=-{errno.EINVAL}"):
             check.equal(program.run(wishes, ("--irqchip", "none")).status, DEBUG_EXIT, wishes)

@@ -105,10 +105,10 @@ static void test_irq_event(const char *arguments)
     int event = eventfd(0, EFD_CLOEXEC);
     if (open_waiting(&bench, arguments)) {
         CHECK_EQUAL(kvm_engine.msi_route(bench.vm, GSI, &edge), 0);
-        CHECK_EQUAL(kvm_engine.irq_event(bench.vm, event, GSI, true), 0);
+        CHECK_EQUAL(kvm_engine.irq_event(bench.vm, event, GSI, true, &bench.error), 0);
         CHECK_EQUAL(eventfd_write(event, 1), 0);
         expect_interrupt(&bench);
-        CHECK_EQUAL(kvm_engine.irq_event(bench.vm, event, GSI, false), 0);
+        CHECK_EQUAL(kvm_engine.irq_event(bench.vm, event, GSI, false, &bench.error), 0);
     }
     close_bench(&bench);
     close(event);
@@ -170,14 +170,38 @@ static void test_doorbell(void)
     int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (open_bench(&bench, "irqchip=none", NULL)) {
         load(&bench, KVM_GUEST_REAL, ringing, sizeof(ringing));
-        CHECK_EQUAL(kvm_engine.doorbell(bench.vm, event, &doorbell, true), 0);
+        CHECK_EQUAL(kvm_engine.doorbell(bench.vm, event, &doorbell, true, &bench.error), 0);
         CHECK(is_port(&bench, run(&bench), 0x20));
         CHECK_EQUAL(bench.exit.pio.data[0], 8);
         eventfd_t rung = 0;
         CHECK_EQUAL(eventfd_read(event, &rung), 0);
         CHECK_EQUAL(rung, 2);
-        CHECK_EQUAL(kvm_engine.doorbell(bench.vm, event, &doorbell, false), 0);
-        CHECK(kvm_engine.doorbell(bench.vm, event, &doorbell, false) < 0); /* it is gone */
+        CHECK_EQUAL(kvm_engine.doorbell(bench.vm, event, &doorbell, false, &bench.error), 0);
+        CHECK(kvm_engine.doorbell(bench.vm, event, &doorbell, false, &bench.error) <
+              0); /* it is gone */
+    }
+    close_bench(&bench);
+    close(event);
+}
+
+/* Where an event cannot be used, it is said why, and what the device does instead. */
+static void test_events_that_are_refused(void)
+{
+    static const struct engine_doorbell wide = {.address = 0x20, .size = 3, .is_port = true};
+    struct bench bench;
+    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (open_bench(&bench, "irqchip=none", NULL)) {
+        CHECK_EQUAL(kvm_engine.irq_event(bench.vm, event, GSI, true, &bench.error), -EOPNOTSUPP);
+        CHECK(strstr(bench.error.text, "--irqchip none") != NULL);
+        CHECK_EQUAL(kvm_engine.doorbell(bench.vm, event, &wide, true, &bench.error), -EIO);
+        CHECK(strstr(bench.error.text, "KVM refuses a doorbell at 0x20: Invalid") != NULL);
+        int device = bench.vm->device;
+        bench.vm->device = -1; /* no extension is there any more */
+        CHECK_EQUAL(kvm_engine.doorbell(bench.vm, event, &wide, true, &bench.error), -EOPNOTSUPP);
+        CHECK(strstr(bench.error.text, "no KVM_CAP_IOEVENTFD: update the kernel") != NULL);
+        CHECK_EQUAL(kvm_engine.irq_event(bench.vm, event, GSI, true, &bench.error), -EOPNOTSUPP);
+        CHECK(strstr(bench.error.text, "no KVM_CAP_IRQFD: update the kernel") != NULL);
+        bench.vm->device = device;
     }
     close_bench(&bench);
     close(event);
@@ -194,6 +218,7 @@ int main(void)
         test_bad_routes();
         test_refused_route();
         test_doorbell();
+        test_events_that_are_refused();
     }
     return check_summary();
 }

@@ -187,10 +187,17 @@ struct engine_ops {
      */
     int (*msi_route)(struct engine_vm *vm, unsigned int gsi, const struct msi_message *message);
 
-    /* Signals of an eventfd raise a gsi of msi_route (or stop to do so). NULL: not offered. */
-    int (*irq_event)(struct engine_vm *vm, int event, unsigned int gsi, bool on);
+    /*
+     * Signals of an eventfd raise a gsi of msi_route (or stop to do so). Any thread. NULL: not
+     * offered. -EOPNOTSUPP: by this engine, but not on this host; the device then calls msi.
+     */
+    int (*irq_event)(struct engine_vm *vm, int event, unsigned int gsi, bool on,
+                     struct error *error);
 
-    /* Writes to a doorbell signal an eventfd, and do not leave the engine. NULL: not offered. */
+    /*
+     * Writes to a doorbell signal an eventfd, and do not leave the engine. Any thread. NULL and
+     * -EOPNOTSUPP as with irq_event; the writes then come out as exits.
+     */
     int (*doorbell)(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell,
                     bool on);
 };

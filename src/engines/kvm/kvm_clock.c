@@ -9,30 +9,30 @@ int kvm_get_clock(struct engine_vm *vm, uint64_t *ns, struct error *error)
     struct kvm_clock_data data = {.clock = 0};
     int code = kvm_ioctl(vm->fd, KVM_GET_CLOCK, &data);
     *ns = data.clock;
-    return code < 0 ? error_set_errno(error, code, "KVM does not give its clock") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM does not give its clock") : 0;
 }
 
 int kvm_set_clock(struct engine_vm *vm, uint64_t ns, struct error *error)
 {
     struct kvm_clock_data data = {.clock = ns};
     int code = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &data);
-    return code < 0 ? error_set_errno(error, code, "KVM does not take its clock") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM does not take its clock") : 0;
 }
 
 int kvm_get_tsc_khz(struct engine_vcpu *vcpu, uint32_t *khz, struct error *error)
 {
     int code = kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
     *khz = code > 0 ? (uint32_t)code : 0;
-    return code < 0 ? error_set_errno(error, code, "KVM does not give the TSC's rate") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM does not give the TSC's rate") : 0;
 }
 
 int kvm_set_tsc_khz(struct engine_vcpu *vcpu, uint32_t khz, struct error *error)
 {
     /* The argument is the number itself. */
     int code = ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0 ? -errno : 0;
-    return code < 0 ? error_set_errno(error, code,
-                                      "KVM cannot run the TSC of vCPU %u at %u kHz on this "
-                                      "processor",
-                                      vcpu->index, khz)
+    return code < 0 ? kvm_error(error, code,
+                                "KVM cannot run the TSC of vCPU %u at %u kHz on this "
+                                "processor",
+                                vcpu->index, khz)
                     : 0;
 }

@@ -154,7 +154,9 @@ void kvm_explain_refusal(struct engine_vcpu *vcpu, const struct x86_state *state
         int length = snprintf(list + used, sizeof(list) - used, "%s%s", i == 0 ? "" : ", ", text);
         used += (size_t)length < sizeof(list) - used ? (size_t)length : 0;
     }
-    if (count != 0 && error != NULL) {
+    if (count == 0) {
+        kvm_add_remedy(error, code);
+    } else if (error != NULL) {
         struct error before = *error;
         error_set(error, code, "%.240s: it breaks %.240s%s", before.text, list,
                   count > NAMED_MAX ? " and more rules" : "");

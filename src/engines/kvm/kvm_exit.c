@@ -71,18 +71,26 @@ static void translate_internal(struct engine_vcpu *vcpu, struct vcpu_exit *exit)
         kvm_describe_emulation(vcpu, text, sizeof(text));
         break;
     case KVM_INTERNAL_ERROR_SIMUL_EX:
-        snprintf(text, sizeof(text), "KVM met an exception while it delivered another%s", data);
+        snprintf(text, sizeof(text),
+                 "KVM met an exception while it delivered another (is the guest's IDT or stack not "
+                 "in memory?)%s",
+                 data);
         break;
     case KVM_INTERNAL_ERROR_DELIVERY_EV:
-        snprintf(text, sizeof(text), "KVM met an exit while it delivered an event (exit 0x%llx)%s",
+        snprintf(text, sizeof(text),
+                 "KVM met an exit while it delivered an event (exit 0x%llx; is the guest's IDT or "
+                 "stack not in memory?)%s",
                  (unsigned long long)(run->internal.ndata > 1 ? run->internal.data[1] : 0), data);
         break;
     case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
-        snprintf(text, sizeof(text), "KVM does not know the hardware's exit 0x%llx",
+        snprintf(text, sizeof(text),
+                 "KVM does not know the hardware's exit 0x%llx (update the kernel, or use --engine "
+                 "soft)",
                  (unsigned long long)(run->internal.ndata > 0 ? run->internal.data[0] : 0));
         break;
     default:
-        snprintf(text, sizeof(text), "KVM gave up with internal error %u (0x%llx)",
+        snprintf(text, sizeof(text),
+                 "KVM gave up with internal error %u (0x%llx; the kernel's log may say more)",
                  run->internal.suberror,
                  (unsigned long long)(run->internal.ndata > 0 ? run->internal.data[0] : 0));
         break;
@@ -115,16 +123,20 @@ static void translate_others(const struct kvm_run *run, struct vcpu_exit *exit)
         }
     }
     char text[sizeof(exit->internal.text)];
-    snprintf(text, sizeof(text), "KVM came back with reason %u, which is not known here",
-             run->exit_reason);
+    snprintf(
+        text, sizeof(text),
+        "KVM came back with reason %u, which is not known here (--engine soft does without KVM)",
+        run->exit_reason);
     internal(exit, run->exit_reason, text);
 }
 
 static void translate_unknown(const struct kvm_run *run, struct vcpu_exit *exit)
 {
     char text[sizeof(exit->internal.text)];
-    snprintf(text, sizeof(text), "KVM does not know the hardware's exit 0x%llx",
-             (unsigned long long)run->hw.hardware_exit_reason);
+    snprintf(
+        text, sizeof(text),
+        "KVM does not know the hardware's exit 0x%llx (update the kernel, or use --engine soft)",
+        (unsigned long long)run->hw.hardware_exit_reason);
     internal(exit, KVM_EXIT_UNKNOWN, text);
 }
 

@@ -1,6 +1,7 @@
 /*
  * What the files of the KVM engine share.
  *
+ *   kvm_error.c   what to say, and to do, when the kernel refuses something
  *   kvm_device.c  opening /dev/kvm, the API version and the extensions it must have
  *   kvm_vm.c      the VM: settings, memory slots, CPUID; the table of functions
  *   kvm_interrupts.c  interrupt controllers, routes, events
@@ -18,6 +19,7 @@
 #ifndef TRAPEZE_ENGINES_KVM_KVM_INTERNAL_H
 #define TRAPEZE_ENGINES_KVM_KVM_INTERNAL_H
 
+#include <errno.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -83,6 +85,22 @@ static inline bool kvm_has_lapics(const struct engine_vm *vm)
     return vm->irqchip != IRQCHIP_NONE;
 }
 
+/*
+ * As error_set_errno of base/error.h, for what the kernel has refused: adds what a person can do
+ * about it. Returns kvm_failure(code).
+ */
+int kvm_error(struct error *error, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Adds it to an error's text, for those who made theirs otherwise. */
+void kvm_add_remedy(struct error *error, int code);
+
+/* EINVAL means "bad options" to the program; from the kernel it is a failure like any other. */
+static inline int kvm_failure(int code)
+{
+    return code == -EINVAL ? -EIO : code;
+}
+
 /* ioctl that is repeated when a signal interrupts it; returns the result or -errno. */
 int kvm_ioctl(int fd, unsigned long request, void *argument);
 
@@ -107,8 +125,9 @@ int kvm_create_controllers(struct engine_vm *vm, enum irqchip_mode mode, struct 
 int kvm_irq_line(struct engine_vm *vm, unsigned int gsi, bool level);
 int kvm_msi(struct engine_vm *vm, const struct msi_message *message);
 int kvm_msi_route(struct engine_vm *vm, unsigned int gsi, const struct msi_message *message);
-int kvm_irq_event(struct engine_vm *vm, int event, unsigned int gsi, bool on);
-int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell, bool on);
+int kvm_irq_event(struct engine_vm *vm, int event, unsigned int gsi, bool on, struct error *error);
+int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell, bool on,
+                 struct error *error);
 
 int kvm_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *options,
                     struct engine_vcpu **out, struct error *error);

@@ -105,7 +105,7 @@ static int route_isa(struct engine_vm *vm, struct error *error)
         }
     }
     int code = set_routes(vm);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the routing of interrupts") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the routing of interrupts") : 0;
 }
 
 /* Where gsi's message is in the table; a new place at the end if it has none; NULL: full. */
@@ -233,15 +233,41 @@ int kvm_msi(struct engine_vm *vm, const struct msi_message *message)
     return code < 0 ? code : 0;
 }
 
-int kvm_irq_event(struct engine_vm *vm, int event, unsigned int gsi, bool on)
+static int require(struct engine_vm *vm, int extension, const char *name, struct error *error)
 {
-    struct kvm_irqfd irqfd = {
-        .fd = (uint32_t)event, .gsi = gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN};
-    return kvm_ioctl(vm->fd, KVM_IRQFD, &irqfd);
+    return kvm_extension(vm->device, extension) != 0
+               ? 0
+               : error_set(error, EOPNOTSUPP, "this kernel's KVM has no %s: update the kernel",
+                           name);
 }
 
-int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell, bool on)
+int kvm_irq_event(struct engine_vm *vm, int event, unsigned int gsi, bool on, struct error *error)
 {
+    int code = require(vm, KVM_CAP_IRQFD, "KVM_CAP_IRQFD", error);
+    if (code != 0) {
+        return code;
+    }
+    if (!kvm_has_lapics(vm)) {
+        return error_set(error, EOPNOTSUPP,
+                         "without local APICs in the kernel (--irqchip none) no event can raise an "
+                         "interrupt");
+    }
+    struct kvm_irqfd irqfd = {
+        .fd = (uint32_t)event, .gsi = gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN};
+    code = kvm_ioctl(vm->fd, KVM_IRQFD, &irqfd);
+    return code < 0 ? kvm_error(error, code, "KVM refuses an event for interrupt %u", gsi) : 0;
+}
+
+int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell, bool on,
+                 struct error *error)
+{
+    int code = require(vm, KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", error);
+    if (code == 0 && doorbell->size == 0) {
+        code = require(vm, KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM_CAP_IOEVENTFD_ANY_LENGTH", error);
+    }
+    if (code != 0) {
+        return code;
+    }
     struct kvm_ioeventfd ioeventfd = {
         .addr = doorbell->address,
         .len = doorbell->size,
@@ -251,5 +277,8 @@ int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *
                  (doorbell->is_port ? KVM_IOEVENTFD_FLAG_PIO : 0u) |
                  (doorbell->has_value ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0u),
     };
-    return kvm_ioctl(vm->fd, KVM_IOEVENTFD, &ioeventfd);
+    code = kvm_ioctl(vm->fd, KVM_IOEVENTFD, &ioeventfd);
+    return code < 0 ? kvm_error(error, code, "KVM refuses a doorbell at 0x%llx",
+                                (unsigned long long)doorbell->address)
+                    : 0;
 }

@@ -115,7 +115,7 @@ int kvm_get_msrs(struct engine_vcpu *vcpu, struct x86_msrs *msrs, struct error *
         }
         int served = transfer(vcpu, KVM_GET_MSRS, first, &list);
         if (served < 0) {
-            return error_set_errno(error, served, "KVM does not give the MSRs");
+            return kvm_error(error, served, "KVM does not give the MSRs");
         }
         for (size_t i = 0; i < (size_t)served; i++) {
             *field_of(msrs, &places[first + i]) = list.entries[i].data;
@@ -140,7 +140,7 @@ int kvm_set_msrs(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, struct e
         }
         int served = transfer(vcpu, KVM_SET_MSRS, first, &list);
         if (served < 0) {
-            return error_set_errno(error, served, "KVM does not take the MSRs");
+            return kvm_error(error, served, "KVM does not take the MSRs");
         }
         first += (size_t)served;
         if (first < PLACES) {
@@ -156,7 +156,7 @@ int kvm_set_apic_base(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, str
     list.entries[0] =
         (struct kvm_msr_entry){.index = X86_MSR_IA32_APIC_BASE, .data = msrs->apic_base};
     int served = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &list);
-    return served < 0 ? error_set_errno(error, served, "KVM does not take IA32_APIC_BASE") : 0;
+    return served < 0 ? kvm_error(error, served, "KVM does not take IA32_APIC_BASE") : 0;
 }
 
 /* MSR exits */

@@ -52,7 +52,7 @@ static int prepare_interrupts(struct engine_vcpu *vcpu, struct error *error)
             struct kvm_interrupt interrupt = {.irq = (uint32_t)vector};
             int code = kvm_ioctl(vcpu->fd, KVM_INTERRUPT, &interrupt);
             if (code < 0) {
-                return error_set_errno(error, code, "KVM refuses interrupt %d", vector);
+                return kvm_error(error, code, "KVM refuses interrupt %d", vector);
             }
             vcpu->ready_for_interrupt = false; /* one at a time */
         }
@@ -97,7 +97,7 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
                          "limit of the control group, or use a smaller --memory",
                          vcpu->index);
     }
-    return error_set_errno(error, code, "KVM_RUN of vCPU %u", vcpu->index);
+    return kvm_error(error, code, "KVM_RUN of vCPU %u", vcpu->index);
 }
 
 int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
@@ -116,7 +116,7 @@ int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error 
     if (atomic_exchange(&vcpu->nmi_waiting, false)) {
         int code = kvm_ioctl(vcpu->fd, KVM_NMI, NULL);
         if (code < 0) {
-            return error_set_errno(error, code, "KVM refuses an NMI");
+            return kvm_error(error, code, "KVM refuses an NMI");
         }
     }
     int code = prepare_interrupts(vcpu, error);

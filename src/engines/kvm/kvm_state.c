@@ -84,7 +84,7 @@ static int get_system(struct engine_vcpu *vcpu, struct x86_state *state, struct 
     struct kvm_sregs2 sregs;
     int code = read_sregs(vcpu, &sregs);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the system registers");
+        return kvm_error(error, code, "KVM does not give the system registers");
     }
     for (unsigned int i = 0; i < X86_SEGMENT_ALL_COUNT; i++) {
         segment_from_kvm(segment_in(&sregs, i), &state->segment[i]);
@@ -116,7 +116,7 @@ static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, s
     struct kvm_sregs2 sregs;
     int code = read_sregs(vcpu, &sregs);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the system registers");
+        return kvm_error(error, code, "KVM does not give the system registers");
     }
     for (unsigned int i = 0; i < X86_SEGMENT_ALL_COUNT; i++) {
         segment_to_kvm(&state->segment[i], segment_in(&sregs, i));
@@ -138,7 +138,7 @@ static int set_system(struct engine_vcpu *vcpu, const struct x86_state *state, s
                         (unsigned long long)state->cr0, (unsigned long long)state->cr4,
                         (unsigned long long)state->efer);
         kvm_explain_refusal(vcpu, state, code, error);
-        return code;
+        return kvm_failure(code);
     }
     return 0;
 }
@@ -162,7 +162,7 @@ static int get_general(struct engine_vcpu *vcpu, struct x86_state *state, struct
     struct kvm_regs regs;
     int code = kvm_ioctl(vcpu->fd, KVM_GET_REGS, &regs);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the general registers");
+        return kvm_error(error, code, "KVM does not give the general registers");
     }
     for (unsigned int i = 0; i < X86_GPR_COUNT; i++) {
         memcpy(&state->gpr[i], (uint8_t *)&regs + gpr_offsets[i], sizeof(state->gpr[i]));
@@ -179,7 +179,7 @@ static int set_general(struct engine_vcpu *vcpu, const struct x86_state *state, 
         memcpy((uint8_t *)&regs + gpr_offsets[i], &state->gpr[i], sizeof(state->gpr[i]));
     }
     int code = kvm_ioctl(vcpu->fd, KVM_SET_REGS, &regs);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the general registers") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the general registers") : 0;
 }
 
 /* Debug registers */
@@ -189,7 +189,7 @@ static int get_debug(struct engine_vcpu *vcpu, struct x86_state *state, struct e
     struct kvm_debugregs debug;
     int code = kvm_ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &debug);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the debug registers");
+        return kvm_error(error, code, "KVM does not give the debug registers");
     }
     memset(state->dr, 0, sizeof(state->dr));
     for (unsigned int i = 0; i < 4; i++) {
@@ -207,7 +207,7 @@ static int set_debug(struct engine_vcpu *vcpu, const struct x86_state *state, st
         debug.db[i] = state->dr[i];
     }
     int code = kvm_ioctl(vcpu->fd, KVM_SET_DEBUGREGS, &debug);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the debug registers") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the debug registers") : 0;
 }
 
 /* FPU */
@@ -235,7 +235,7 @@ static int get_fpu(struct engine_vcpu *vcpu, struct x86_state *state, struct err
     struct kvm_xsave xsave;
     int code = kvm_ioctl(vcpu->fd, KVM_GET_XSAVE, &xsave);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the FPU state");
+        return kvm_error(error, code, "KVM does not give the FPU state");
     }
     memcpy(state->xsave, &xsave, X86_XSAVE_SIZE);
     uint64_t present;
@@ -250,7 +250,7 @@ static int get_fpu(struct engine_vcpu *vcpu, struct x86_state *state, struct err
     if (vcpu->vm->has_xcrs) {
         code = kvm_ioctl(vcpu->fd, KVM_GET_XCRS, &xcrs);
         if (code < 0) {
-            return error_set_errno(error, code, "KVM does not give XCR0");
+            return kvm_error(error, code, "KVM does not give XCR0");
         }
         for (uint32_t i = 0; i < xcrs.nr_xcrs && i < KVM_MAX_XCRS; i++) {
             state->xcr0 = xcrs.xcrs[i].xcr == 0 ? xcrs.xcrs[i].value : state->xcr0;
@@ -267,9 +267,9 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
         xcrs.xcrs[0].value = state->xcr0 | X86_XCR0_X87;
         code = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
         if (code < 0) {
-            return error_set_errno(error, code,
-                                   "KVM refuses 0x%llx in XCR0 (has this host all of it?)",
-                                   (unsigned long long)state->xcr0);
+            return kvm_error(error, code,
+                             "KVM refuses 0x%llx in XCR0, perhaps as this host has not all of it",
+                             (unsigned long long)state->xcr0);
         }
     }
     struct kvm_xsave xsave = {0};
@@ -285,7 +285,7 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
         memcpy((uint8_t *)&xsave + offset, &state->pkru, sizeof(state->pkru));
     }
     code = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, &xsave);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the FPU state") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the FPU state") : 0;
 }
 
 /* The local APIC */
@@ -299,7 +299,7 @@ static int get_lapic(struct engine_vcpu *vcpu, struct x86_state *state, struct e
         return 0;
     }
     int code = kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, state->lapic);
-    return code < 0 ? error_set_errno(error, code, "KVM does not give the local APIC") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM does not give the local APIC") : 0;
 }
 
 static int set_lapic(struct engine_vcpu *vcpu, const struct x86_state *state, struct error *error)
@@ -310,7 +310,7 @@ static int set_lapic(struct engine_vcpu *vcpu, const struct x86_state *state, st
     struct kvm_lapic_state lapic;
     memcpy(&lapic, state->lapic, sizeof(lapic));
     int code = kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the local APIC") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the local APIC") : 0;
 }
 
 /* Events and activity */
@@ -324,7 +324,7 @@ static int get_activity(struct engine_vcpu *vcpu, struct x86_state *state, struc
     struct kvm_mp_state mp;
     int code = kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not say whether the vCPU runs");
+        return kvm_error(error, code, "KVM does not say whether the vCPU runs");
     }
     switch (mp.mp_state) {
     case KVM_MP_STATE_UNINITIALIZED:
@@ -354,7 +354,7 @@ static int set_activity(struct engine_vcpu *vcpu, enum x86_activity activity, st
     };
     struct kvm_mp_state mp = {.mp_state = states[activity]};
     int code = kvm_ioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses to let the vCPU wait or run") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses to let the vCPU wait or run") : 0;
 }
 
 static int get_events(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
@@ -362,7 +362,7 @@ static int get_events(struct engine_vcpu *vcpu, struct x86_state *state, struct 
     struct kvm_vcpu_events events;
     int code = kvm_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the pending events");
+        return kvm_error(error, code, "KVM does not give the pending events");
     }
     state->sti_shadow = (events.interrupt.shadow & KVM_X86_SHADOW_INT_STI) != 0;
     state->mov_ss_shadow = (events.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS) != 0;
@@ -381,7 +381,7 @@ static int set_events(struct engine_vcpu *vcpu, const struct x86_state *state, s
     struct kvm_vcpu_events events;
     int code = kvm_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM does not give the pending events");
+        return kvm_error(error, code, "KVM does not give the pending events");
     }
     events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
     events.interrupt.shadow = (uint8_t)((state->sti_shadow ? KVM_X86_SHADOW_INT_STI : 0) |
@@ -395,7 +395,7 @@ static int set_events(struct engine_vcpu *vcpu, const struct x86_state *state, s
     events.exception.error_code = state->exception_error;
     code = kvm_ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM refuses the pending events");
+        return kvm_error(error, code, "KVM refuses the pending events");
     }
     return set_activity(vcpu, state->activity, error);
 }

@@ -29,8 +29,7 @@ static int set_cpuid(struct engine_vcpu *vcpu, const struct cpuid_table *table, 
     }
     int code = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
     free(cpuid);
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the CPUID of vCPU %u", vcpu->index)
-                    : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the CPUID of vCPU %u", vcpu->index) : 0;
 }
 
 /*
@@ -45,8 +44,7 @@ static int announce_lapic(struct engine_vcpu *vcpu, struct error *error)
     if (code >= 0) {
         code = kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
     }
-    return code < 0 ? error_set_errno(error, code, "KVM refuses the LAPIC of vCPU %u", vcpu->index)
-                    : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses the LAPIC of vCPU %u", vcpu->index) : 0;
 }
 
 static int build(struct engine_vcpu *vcpu, const struct engine_vcpu_options *options,
@@ -55,13 +53,12 @@ static int build(struct engine_vcpu *vcpu, const struct engine_vcpu_options *opt
     /* The argument is the number itself, not a pointer. */
     vcpu->fd = ioctl(vcpu->vm->fd, KVM_CREATE_VCPU, (unsigned long)options->index);
     if (vcpu->fd < 0) {
-        return error_set_errno(error, errno, "KVM can't make vCPU %u", options->index);
+        return kvm_error(error, errno, "KVM can't make vCPU %u", options->index);
     }
     vcpu->run = mmap(NULL, vcpu->vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
     if (vcpu->run == MAP_FAILED) {
         vcpu->run = NULL;
-        return error_set_errno(error, errno, "can't map what KVM shares of vCPU %u",
-                               options->index);
+        return kvm_error(error, errno, "can't map what KVM shares of vCPU %u", options->index);
     }
     int code = set_cpuid(vcpu, options->cpuid, error);
     return code == 0 && kvm_has_lapics(vcpu->vm) ? announce_lapic(vcpu, error) : code;

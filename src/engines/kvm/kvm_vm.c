@@ -27,7 +27,7 @@ static int place_tss(struct engine_vm *vm, struct error *error)
         /* This one takes its argument by value. */
         code = ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) < 0 ? -errno : 0;
     }
-    return code < 0 ? error_set_errno(error, code, "KVM refuses a place for its TSS") : 0;
+    return code < 0 ? kvm_error(error, code, "KVM refuses a place for its TSS") : 0;
 }
 
 static int map_slot(struct engine_vm *vm, const struct memory_slot *slot, struct error *error)
@@ -45,10 +45,9 @@ static int map_slot(struct engine_vm *vm, const struct memory_slot *slot, struct
     };
     int code = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
     if (code < 0) {
-        return error_set_errno(error, code, "KVM refuses %llu MiB of memory at 0x%llx%s",
-                               (unsigned long long)(slot->length >> 20),
-                               (unsigned long long)slot->base.v,
-                               code == -ENOMEM ? " (use a smaller --memory, or free some)" : "");
+        return kvm_error(error, code, "KVM refuses %llu MiB of memory at 0x%llx",
+                         (unsigned long long)(slot->length >> 20),
+                         (unsigned long long)slot->base.v);
     }
     return 0;
 }
@@ -64,11 +63,11 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options,
     /* A signal while the kernel allocates ends in EINTR: kvm_ioctl tries again. */
     vm->fd = kvm_ioctl(vm->device, KVM_CREATE_VM, NULL);
     if (vm->fd < 0) {
-        return error_set_errno(error, vm->fd, "KVM can't make a VM");
+        return kvm_error(error, vm->fd, "KVM can't make a VM");
     }
     int size = kvm_ioctl(vm->device, KVM_GET_VCPU_MMAP_SIZE, NULL);
     if (size < 0) {
-        return error_set_errno(error, size, "KVM does not say how large its shared area is");
+        return kvm_error(error, size, "KVM does not say how large its shared area is");
     }
     if (size < (int)sizeof(struct kvm_run)) {
         return error_set(error, EPROTO, "KVM's shared area of %d bytes is too small", size);
@@ -87,12 +86,6 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options,
         code = map_slot(vm, guestmem_slot(options->memory, i), error);
     }
     return code;
-}
-
-/* EINVAL means "bad options" to the program; from the kernel it is a failure like any other. */
-static int failure_of_host(int code)
-{
-    return code == -EINVAL ? -EIO : code;
 }
 
 int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **out,
@@ -118,7 +111,7 @@ int kvm_vm_create(const struct engine_vm_options *options, struct engine_vm **ou
     code = build(vm, options, irqchip, error);
     if (code != 0) {
         kvm_vm_destroy(vm);
-        return failure_of_host(code);
+        return kvm_failure(code);
     }
     *out = vm;
     return 0;
@@ -200,8 +193,7 @@ int kvm_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct 
     }
     free(supported);
     if (code < 0) {
-        error_set_errno(error, code, "KVM does not say which CPUID it supports");
-        return failure_of_host(code);
+        return kvm_error(error, code, "KVM does not say which CPUID it supports");
     }
     return 0;
 }
