@@ -42,6 +42,8 @@ static void test_escape(void)
     CHECK(out[0] == 1 && out[1] == 'b');
     CHECK_EQUAL(filter(&escape, "\001h", out, &last), 0);
     CHECK_EQUAL(last, ESCAPE_HELP);
+    CHECK_EQUAL(filter(&escape, "\001p", out, &last), 0);
+    CHECK_EQUAL(last, ESCAPE_PAUSE);
     CHECK_EQUAL(filter(&escape, "a\001x", out, &last), 1);
     CHECK_EQUAL(last, ESCAPE_QUIT);
     /* The x of a quit that was not one. */

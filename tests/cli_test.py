@@ -371,6 +371,7 @@ def test_terminal(check, trapeze, guests):
     check.that(terminal.wait_for("Ctrl-A x quits"), "Ctrl-A h lists the keys", terminal.text)
     terminal.kill(signal.SIGTSTP)
     check.that(terminal.wait_until(terminal.is_restored), "SIGTSTP gives the terminal back")
+    check.that(terminal.wait_for("trapeze: the guest is paused until SIGCONT"), "and says so", terminal.text)
     terminal.kill(signal.SIGCONT)
     check.that(terminal.wait_until(terminal.is_raw), "SIGCONT takes it again")
     terminal.type("\001x")
@@ -436,6 +437,27 @@ def check_background(check, arguments):
 
 
 # ---- guests, on every engine that this host has ----
+
+def test_pause(check, trapeze, guests, engine):
+    """Ctrl-A p makes a guest that answers stand still, and lets it go on; being stopped meanwhile changes nothing."""
+    terminal = Terminal([trapeze, "run", "--engine", engine, "--memory", "16M", "--flat", guests.file(ECHO)])
+    check.that(terminal.wait_until(terminal.is_raw), f"{engine}: pause: the terminal is raw", terminal.text)
+    for digit, number in (("5", signal.SIGTSTP), ("6", signal.SIGSTOP)):
+        length = len(terminal.text)
+        terminal.type("\001p" + digit)
+        check.that(terminal.wait_for("paused; Ctrl-A p", length), f"{engine}: Ctrl-A p says so", terminal.text)
+        terminal.kill(number)
+        if number == signal.SIGTSTP:
+            check.that(terminal.wait_until(terminal.is_restored), f"{engine}: SIGTSTP while paused")
+        terminal.kill(signal.SIGCONT)
+        check.that(terminal.wait_until(terminal.is_raw), f"{engine}: SIGCONT while paused")
+        check.that(digit not in terminal.text, f"{engine}: a paused guest does not answer", terminal.text)
+        terminal.type("\001p")
+        check.that(terminal.wait_for(digit, length), f"{engine}: it answers when it goes on", terminal.text)
+    terminal.type("\001p\001x")
+    check.equal(terminal.finish(), QUIT, f"{engine}: Ctrl-A x while paused", terminal.text)
+    terminal.close()
+
 
 def run_guest(trapeze, engine, image, *options, **more):
     return run([trapeze, "run", "--engine", engine, "--memory", "16M", "--flat", image, "--timeout", "100", *options],
@@ -725,6 +747,7 @@ def main():
         test_manual(check, trapeze)
         test_bad_usage(check, trapeze)
         test_bad_files(check, trapeze, guests)
+        test_console_file(check, trapeze, guests)
         kernel = ROOT / "build" / "guest" / "vmlinuz"
         if kernel.exists():
             test_kernel_limits(check, trapeze, guests, kernel)
@@ -746,8 +769,8 @@ def main():
             test_stats_of_a_loop(check, trapeze, guests, engine)
             test_other_terminal(check, trapeze, guests, engine)
             test_input(check, trapeze, guests, engine)
+            test_pause(check, trapeze, guests, engine)
             if engine == "soft":  # a slow KVM does not run every mode; `probe` tells which
-        test_console_file(check, trapeze, guests)
                 test_modes(check, trapeze, guests, engine)
         if "soft" in engines:
             test_engine_choice(check, trapeze, guests, engines)

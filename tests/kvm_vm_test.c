@@ -206,6 +206,49 @@ static void test_sipi_in_kernel(void)
     vm_destroy(vm);
 }
 
+/* INIT and SIPI for the processor itself, while its IN is being served. */
+static void restart_io(void *device, struct bus_access *access)
+{
+    struct vm *vm = device;
+    access->value = 0xff;
+    vm_signal_init(vm, access->vcpu);
+    vm_signal_sipi(vm, access->vcpu, 0x9);
+}
+
+/*
+ * Without local APICs in the kernel INIT is ours: the kernel must have completed the IN before, or
+ * its value and its length would come on top of the new state.
+ */
+static void test_init_while_an_exit_is_served(void)
+{
+    static const uint8_t code[] = {
+        0xe4, 0x12, /* in al, 0x12 */
+        0xb0, 0x66, /* mov al, 0x66 */
+        0xe6, 0xf4, /* out 0xf4, al: not reached */
+        0xeb, 0xfe, /* jmp to itself */
+    };
+    static const uint8_t restarted[] = {
+        0xe6, 0xf4, /* out 0xf4, al: it is 0 */
+        0xb0, 0x77, /* mov al, 0x77 */
+        0xe6, 0xf4, /* out 0xf4, al: when the first one was skipped */
+        0xeb, 0xfe, /* jmp to itself */
+    };
+    static const uint8_t spin[] = {0xeb, 0xfe};
+    struct vm *vm = make_vm(2, "irqchip=none");
+    bus_map(&vm->ports, 0xf4, 1, "debug-exit", debug_exit_io, vm);
+    bus_map(&vm->ports, 0x12, 1, "restart", restart_io, vm);
+    CHECK_EQUAL(guestmem_write(vm->memory, gpa(0x9000), restarted, sizeof(restarted)), 0);
+    kvm_guest_prepare(vm->memory, KVM_GUEST_REAL, code, sizeof(code), &vm->vcpus[1].initial);
+    vm->vcpus[0].initial = vm->vcpus[1].initial;
+    vm->vcpus[1].initial.activity = X86_ACTIVE;
+    vm->vcpus[0].initial.rip = 0xa000;
+    CHECK_EQUAL(guestmem_write(vm->memory, gpa(0xa000), spin, sizeof(spin)), 0);
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_DEBUG_EXIT);
+    CHECK_EQUAL(vm->outcome_code, 0);
+    vm_destroy(vm);
+}
+
 static unsigned int open_descriptors(void)
 {
     unsigned int count = 0;
@@ -314,6 +357,7 @@ int main(void)
         test_kick_ends_halt_in_kernel();
         test_vm_object();
         test_sipi_in_kernel();
+        test_init_while_an_exit_is_served();
         test_start_stop();
         test_a_thousand_vms();
         test_probe();

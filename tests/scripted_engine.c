@@ -100,6 +100,7 @@ static int play(struct engine_vcpu *vcpu, const struct step *step, struct vcpu_e
                 struct error *error)
 {
     vcpu->state.rflags = step->rflags == 0 ? X86_FLAGS_ONE | X86_FLAGS_IF : step->rflags;
+    vcpu->state.nmi_blocked = step->nmi_blocked;
     switch (step->kind) {
     case STEP_CODE:
         return step->code == -EINTR || step->code == -EAGAIN
@@ -144,6 +145,7 @@ static void script_interrupt_changed(struct engine_vcpu *vcpu)
 static int script_nmi(struct engine_vcpu *vcpu)
 {
     atomic_fetch_add(&script.nmis[vcpu->index], 1);
+    event_count_signal(&script.progress);
     return 0;
 }
 
@@ -162,7 +164,13 @@ static int script_set_state(struct engine_vcpu *vcpu, unsigned int groups,
     (void)groups;
     (void)error;
     vcpu->state = *state;
+    atomic_fetch_add(&script.states_set[vcpu->index], 1);
     return 0;
+}
+
+static void script_stood_still(struct engine_vcpu *vcpu)
+{
+    atomic_fetch_add(&script.standstills[vcpu->index], 1);
 }
 
 static uint64_t script_instructions(const struct engine_vcpu *vcpu)
@@ -189,7 +197,8 @@ static unsigned int script_statistics(const struct engine_vcpu *vcpu,
         .vcpu_create = script_vcpu_create, .vcpu_destroy = script_vcpu_destroy, .run = script_run, \
         .kick = script_kick, .interrupt_changed = interrupt_changed_fn, .nmi = script_nmi,         \
         .get_state = script_get_state, .set_state = script_set_state,                              \
-        .instructions = script_instructions, .statistics = script_statistics,                      \
+        .stood_still = script_stood_still, .instructions = script_instructions,                    \
+        .statistics = script_statistics,                                                           \
     }
 
 const struct engine_ops script_engine = SCRIPT_ENGINE(NULL);

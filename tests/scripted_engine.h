@@ -30,7 +30,8 @@ struct step {
     enum step_kind kind;
     int code;
     struct vcpu_exit exit;
-    uint64_t rflags; /* of the state after this step; 0: interrupts on */
+    uint64_t rflags;  /* of the state after this step; 0: interrupts on */
+    bool nmi_blocked; /* likewise */
 };
 
 /* What the test writes and reads; the engine's functions have no other way to it. */
@@ -42,7 +43,8 @@ struct script {
     unsigned int features;
     atomic_uint runs[SCRIPT_VCPUS], nmis[SCRIPT_VCPUS], kicks[SCRIPT_VCPUS];
     atomic_uint interrupts_seen[SCRIPT_VCPUS], alive;
-    struct event_count progress; /* signalled at each run */
+    atomic_uint standstills[SCRIPT_VCPUS], states_set[SCRIPT_VCPUS];
+    struct event_count progress; /* signalled at each run and NMI */
 };
 
 extern struct script script;

@@ -64,6 +64,76 @@ static void test_init_of_bootstrap_processor(void)
     vm_destroy(vm);
 }
 
+/*
+ * INIT that comes while an exit is being served: the engine completes the old instruction first,
+ * and only then the state is read and written.
+ */
+static void init_io(void *device, struct bus_access *access)
+{
+    struct vm *vm = device;
+    access->value = 0x5a;
+    vm_signal_init(vm, access->vcpu);
+}
+
+static unsigned int states_at_completion;
+
+static void note_states_io(void *device, struct bus_access *access)
+{
+    (void)device;
+    (void)access;
+    states_at_completion = atomic_load(&script.states_set[0]);
+}
+
+static struct step in_step(uint16_t port, uint8_t *data)
+{
+    struct step step = exit_step(EXIT_PIO);
+    step.exit.pio.port = port;
+    step.exit.pio.size = 1;
+    step.exit.pio.count = 1;
+    step.exit.pio.data = data;
+    return step;
+}
+
+static void test_init_after_the_exit_is_complete(void)
+{
+    struct vm *vm = make_scripted(1);
+    uint8_t data[2] = {0};
+    bus_map(&vm->ports, 0x10, 1, "init", init_io, vm);
+    bus_map(&vm->ports, 0x11, 1, "note", note_states_io, NULL);
+    script.steps[0][0] = in_step(0x10, &data[0]);
+    script.steps[0][1] = in_step(0x11, &data[1]); /* the string instruction's next part */
+    start(vm);
+    wait_until(&script.runs[0], 4); /* those, the kick, and one after INIT */
+    vm_stop(vm, VM_QUIT, 0, NULL);
+    vm_wait(vm);
+    CHECK_EQUAL(script.served[0][0].reason, EXIT_PIO);
+    CHECK_EQUAL(data[0], 0x5a);
+    CHECK_EQUAL(states_at_completion, 1); /* the initial one */
+    CHECK_EQUAL(atomic_load(&script.states_set[0]), 2);
+    CHECK_EQUAL(vm->vcpus[0].final.segment[X86_CS].base, 0xffff0000);
+    vm_destroy(vm);
+}
+
+/* The state that is left behind is that after the last exit's instruction. */
+static void stop_io(void *device, struct bus_access *access)
+{
+    (void)access;
+    vm_stop(device, VM_DEBUG_EXIT, 0, NULL);
+}
+
+static void test_the_last_exit_is_completed(void)
+{
+    struct vm *vm = make_scripted(1);
+    uint8_t data = 0;
+    bus_map(&vm->ports, 0x10, 1, "stop", stop_io, vm);
+    script.steps[0][0] = in_step(0x10, &data);
+    start(vm);
+    CHECK_EQUAL(vm_wait(vm), VM_DEBUG_EXIT);
+    CHECK_EQUAL(atomic_load(&script.runs[0]), 2);
+    CHECK_EQUAL(script.served[0][0].reason, EXIT_PIO);
+    vm_destroy(vm);
+}
+
 /* Of NMIs that come before the vCPU looks, two count: see "Handling Multiple NMIs". */
 static void test_nmis_together(void)
 {
@@ -118,6 +188,12 @@ static const struct interrupt_source *platform_interrupts(void *context, unsigne
     return vcpu == 0 ? &source->interface : NULL;
 }
 
+static bool may_always_wake(void *context)
+{
+    (void)context;
+    return true;
+}
+
 static void use_source(struct vm *vm, struct source *source)
 {
     source->device_lock = &vm->device_lock;
@@ -146,6 +222,44 @@ static void test_halt_until_interrupt(void)
     CHECK_EQUAL(vm_wait(vm), VM_QUIT);
     /* No polling: one run for each interrupt, and no more than one more for the stop. */
     CHECK(atomic_load(&script.runs[0]) <= 1002);
+    vm_destroy(vm);
+}
+
+/* A SIPI that is ignored and an NMI that is blocked do not end HLT; an interrupt then does. */
+static void test_what_does_not_end_a_halt(void)
+{
+    struct vm *vm = make_scripted(1);
+    struct source source = {0};
+    use_source(vm, &source);
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].nmi_blocked = true;
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_sipi(vm, 0, 0x12);
+    wait_until_taken(&vm->vcpus[0]);
+    vm_signal_nmi(vm, 0);
+    wait_until(&script.nmis[0], 1);
+    vm_signal_sipi(vm, 0, 0x12); /* taken after what the NMI led to */
+    wait_until_taken(&vm->vcpus[0]);
+    CHECK_EQUAL(atomic_load(&script.runs[0]), 1);
+    atomic_store(&source.pending, true);
+    vm_signal_interrupt(vm, 0);
+    wait_until(&script.runs[0], 2);
+    vm_destroy(vm);
+}
+
+/* INIT ends it; the processor starts over. */
+static void test_init_ends_a_halt(void)
+{
+    struct vm *vm = make_scripted(1);
+    script.steps[0][0] = exit_step(EXIT_HLT);
+    script.steps[0][0].rflags = X86_FLAGS_ONE;
+    vm->platform.may_wake_halted = may_always_wake;
+    start(vm);
+    wait_until(&script.runs[0], 1);
+    vm_signal_init(vm, 0);
+    wait_until(&script.runs[0], 2);
+    CHECK_EQUAL(atomic_load(&script.states_set[0]), 2);
     vm_destroy(vm);
 }
 
@@ -200,12 +314,6 @@ static void test_not_stuck_while_another_runs(void)
     CHECK_EQUAL(vm_wait(vm), VM_QUIT);
     CHECK_EQUAL(atomic_load(&script.nmis[0]), 1);
     vm_destroy(vm);
-}
-
-static bool may_always_wake(void *context)
-{
-    (void)context;
-    return true;
 }
 
 static void test_not_stuck_while_a_device_may_wake(void)
@@ -273,9 +381,13 @@ int main(void)
     test_sipi_starts_a_processor();
     test_init_and_sipi_restart_a_processor();
     test_init_of_bootstrap_processor();
+    test_init_after_the_exit_is_complete();
+    test_the_last_exit_is_completed();
     test_nmis_together();
     test_nmi_while_running();
     test_halt_until_interrupt();
+    test_what_does_not_end_a_halt();
+    test_init_ends_a_halt();
     test_interrupt_while_running();
     test_stuck();
     test_not_stuck_while_another_runs();

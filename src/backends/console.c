@@ -187,13 +187,20 @@ static void add_input(struct console *console, const uint8_t *bytes, size_t coun
     }
 }
 
-static void print_help(void)
+/* A line for the person who types, on a terminal that is raw. */
+static void tell(const char *text)
 {
-    static const char text[] = "\r\ntrapeze: Ctrl-A x quits, Ctrl-A Ctrl-A sends one Ctrl-A, "
-                               "Ctrl-A h prints this\r\n";
-    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0) {
+    char line[160];
+    int length = snprintf(line, sizeof(line), "\r\ntrapeze: %s\r\n", text);
+    if (write(STDERR_FILENO, line, (size_t)length) < 0) {
         return;
     }
+}
+
+static void toggle_pause(struct console *console)
+{
+    bool stands_still = console->events.pause(console->events.context);
+    tell(stands_still ? "paused; Ctrl-A p lets the guest go on" : "the guest goes on");
 }
 
 static void typed(struct console *console, uint8_t byte)
@@ -207,8 +214,12 @@ static void typed(struct console *console, uint8_t byte)
     case ESCAPE_QUIT:
         console->events.quit(console->events.context);
         break;
+    case ESCAPE_PAUSE:
+        toggle_pause(console);
+        break;
     case ESCAPE_HELP:
-        print_help();
+        tell("Ctrl-A x quits, Ctrl-A p pauses, Ctrl-A Ctrl-A sends one Ctrl-A, Ctrl-A h prints "
+             "this");
         break;
     }
 }

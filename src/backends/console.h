@@ -33,6 +33,9 @@ struct console_events {
      */
     size_t (*deliver)(void *context, const uint8_t *bytes, size_t count);
     void (*quit)(void *context); /* the person asked for the end: Ctrl-A x */
+    /* Ctrl-A p: makes the guest stand still, or go on if it does. Returns whether it is to stand.
+     */
+    bool (*pause)(void *context);
     /* Output can't be written any more; what comes from now on is thrown away. */
     void (*failed)(void *context, const char *text);
     void *context;

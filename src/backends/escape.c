@@ -19,6 +19,9 @@ enum escape_request escape_filter(struct escape *escape, uint8_t typed, uint8_t 
     case 'x':
     case 'X':
         return ESCAPE_QUIT;
+    case 'p':
+    case 'P':
+        return ESCAPE_PAUSE;
     case 'h':
     case '?':
         return ESCAPE_HELP;

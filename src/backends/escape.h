@@ -1,5 +1,5 @@
 /*
- * The keys that a person has for the monitor itself: Ctrl-A, then x.
+ * The keys that a person has for the monitor itself: Ctrl-A, then x or p.
  *
  * Purpose: take the escape sequences out of what is typed, let all else through to the guest.
  * Owner:   the console's input; plain data, all zeroes to begin with.
@@ -17,9 +17,10 @@ struct escape {
 };
 
 enum escape_request {
-    ESCAPE_NONE, /* `count` bytes of `bytes` are for the guest */
-    ESCAPE_QUIT, /* Ctrl-A x */
-    ESCAPE_HELP  /* Ctrl-A h, Ctrl-A ? */
+    ESCAPE_NONE,  /* `count` bytes of `bytes` are for the guest */
+    ESCAPE_QUIT,  /* Ctrl-A x */
+    ESCAPE_PAUSE, /* Ctrl-A p */
+    ESCAPE_HELP   /* Ctrl-A h, Ctrl-A ? */
 };
 
 /*

@@ -42,6 +42,7 @@ static void help(FILE *out)
     }
     fputs("\nKeys, where the console is a terminal:\n"
           "  Ctrl-A x       ends the run\n"
+          "  Ctrl-A p       pauses the guest, and lets it go on\n"
           "  Ctrl-A Ctrl-A  sends one Ctrl-A to the guest\n"
           "  Ctrl-A h       lists these\n"
           "\nSIGUSR1 prints what --stats prints.\n"
@@ -90,6 +91,11 @@ static void ended_by_signal(void *context, int number)
     char text[32];
     snprintf(text, sizeof(text), "SIG%s", sigabbrev_np(number));
     machine_stop(context, VM_QUIT, number, text);
+}
+
+static void pause_machine(void *context, bool pause)
+{
+    machine_pause(context, pause);
 }
 
 static void timed_out(void *context)
@@ -165,6 +171,7 @@ static int run_loaded(const struct run_options *options, struct machine *machine
                           .ended = ended_by_signal,
                           .timed_out = timed_out,
                           .print_stats = print_stats,
+                          .pause = pause_machine,
                           .context = machine};
     struct error error;
     if (watch_start(&watch, &error) != 0) {
@@ -230,16 +237,6 @@ static int run_machine(const struct run_options *options, const struct engine_op
     return exit_code;
 }
 
-static int run_traced(const struct run_options *options, const struct engine_ops *engine,
-                      struct console *console)
-{
-    struct exit_trace *trace = NULL;
-    if (options->trace_exits != NULL) {
-        struct error error;
-        int code = check_console_file(options, &error);
-        if (code == 0) {
-            code = exit_trace_create(options->trace_exits, options->vcpu_count, &trace, &error);
-        }
 /*
  * The console's file is emptied: it must be none of those that are read, nor what else is written.
  * A trace that is not there yet is found to be the same only when the console's file is.
@@ -267,6 +264,16 @@ static int check_console_file(const struct run_options *options, struct error *e
                     : 0;
 }
 
+static int run_traced(const struct run_options *options, const struct engine_ops *engine,
+                      struct console *console)
+{
+    struct exit_trace *trace = NULL;
+    if (options->trace_exits != NULL) {
+        struct error error;
+        int code = check_console_file(options, &error);
+        if (code == 0) {
+            code = exit_trace_create(options->trace_exits, options->vcpu_count, &trace, &error);
+        }
         if (code != 0) {
             print_problem(error.text);
             return exit_code_of(code);

@@ -30,7 +30,7 @@ static bool is_ignored(int number)
 
 static void fill_signals(sigset_t *set)
 {
-    static const int others[] = {SIGUSR1, SIGTSTP, STOP_WATCHING};
+    static const int others[] = {SIGUSR1, SIGTSTP, SIGCONT, STOP_WATCHING};
     sigemptyset(set);
     for (unsigned int i = 0; i < ENDING_SIGNALS; i++) {
         if (!is_ignored(ending_signals[i])) {
@@ -88,10 +88,12 @@ static bool is_ending_signal_pending(void)
  * As the default action would, but the terminal is the shell's meanwhile. A guest that has the
  * terminal can't go on in the background, where reading is an error: it stops again, as editors do.
  */
-static void stop_and_continue(void)
+static void stop_and_continue(const struct watch *watch)
 {
     bool was_raw = terminal_is_raw();
+    watch->pause(watch->context, true);
     terminal_restore();
+    print_problem("the guest is paused until SIGCONT");
     do {
         /* To this thread: sent to the process, another one might take it and this one run on. */
         raise(SIGSTOP);
@@ -99,6 +101,21 @@ static void stop_and_continue(void)
     if (was_raw && terminal_is_ours(STDIN_FILENO)) {
         terminal_make_raw();
     }
+    watch->pause(watch->context, false);
+}
+
+/*
+ * After SIGSTOP, which nobody can wait for, this is all that we hear of it: the shell may have
+ * changed the terminal, and the guest has stood still without being told.
+ */
+static void continued(const struct watch *watch)
+{
+    if (terminal_is_raw() && terminal_is_ours(STDIN_FILENO)) {
+        terminal_restore();
+        terminal_make_raw();
+    }
+    watch->pause(watch->context, true);
+    watch->pause(watch->context, false);
 }
 
 /*
@@ -136,7 +153,10 @@ static void *watch_thread(void *context)
             watch->print_stats(watch->context);
             break;
         case SIGTSTP:
-            stop_and_continue();
+            stop_and_continue(watch);
+            break;
+        case SIGCONT:
+            continued(watch);
             break;
         default:
             end(watch, number);

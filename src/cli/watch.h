@@ -4,7 +4,7 @@
  * Purpose: a thread waits for the signals that matter and the deadline, so that nothing of ours
  *          runs in a signal handler: SIGINT, SIGTERM, SIGHUP and SIGQUIT end the run (unless they
  *          were ignored from the start) and, after a second, the process; SIGUSR1 prints the
- *          statistics, SIGTSTP gives the terminal back before stopping.
+ *          statistics; SIGTSTP pauses the guest and gives the terminal back before stopping.
  * Owner:   the run command.
  * Thread:  block_signals on the first thread before there are others; the callbacks are called on
  *          the watching thread.
@@ -13,6 +13,7 @@
 #define TRAPEZE_CLI_WATCH_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -22,6 +23,7 @@ struct watch {
     void (*ended)(void *context, int signal_number);
     void (*timed_out)(void *context);
     void (*print_stats)(void *context);
+    void (*pause)(void *context, bool pause); /* calls come in pairs */
     void *context;
 
     pthread_t thread; /* the rest is the watch's own */

@@ -23,6 +23,7 @@ struct machine {
     /* Of clock_now_ns, 0 before; whoever wants statistics reads them at any time. */
     _Atomic uint64_t started_ns;
     _Atomic uint64_t stopped_ns;
+    bool is_paused_by_key; /* the console's thread */
     struct pc pc;
 };
 
@@ -178,6 +179,20 @@ static void quit_typed(void *context)
     machine_stop(context, VM_QUIT, 0, "Ctrl-A x");
 }
 
+/* The console's thread. */
+static bool pause_typed(void *context)
+{
+    struct machine *machine = context;
+    if (machine->is_paused_by_key) {
+        vm_resume(machine->vm);
+        machine->is_paused_by_key = false;
+    } else {
+        machine->is_paused_by_key = true;
+        vm_pause(machine->vm);
+    }
+    return machine->is_paused_by_key;
+}
+
 static void console_failed(void *context, const char *text)
 {
     machine_stop(context, VM_ENGINE_FAILED, EIO, text);
@@ -185,8 +200,11 @@ static void console_failed(void *context, const char *text)
 
 int machine_start(struct machine *machine, struct error *error)
 {
-    struct console_events events = {
-        .deliver = deliver_input, .quit = quit_typed, .failed = console_failed, .context = machine};
+    struct console_events events = {.deliver = deliver_input,
+                                    .quit = quit_typed,
+                                    .pause = pause_typed,
+                                    .failed = console_failed,
+                                    .context = machine};
     int result = console_start(machine->console, &events, error);
     if (result != 0) {
         return result;
@@ -222,6 +240,15 @@ void machine_wait(struct machine *machine, struct machine_result *result)
     if (console_finish(machine->console, &error) != 0 && outcome != VM_ENGINE_FAILED) {
         result->outcome = VM_ENGINE_FAILED;
         snprintf(result->text, sizeof(result->text), "%s", error.text);
+    }
+}
+
+void machine_pause(struct machine *machine, bool pause)
+{
+    if (pause) {
+        vm_pause(machine->vm);
+    } else {
+        vm_resume(machine->vm);
     }
 }
 

@@ -55,6 +55,12 @@ int machine_start(struct machine *machine, struct error *error);
 /* Ends the run; the first call decides the outcome. text may be NULL. */
 void machine_stop(struct machine *machine, enum vm_outcome outcome, int code, const char *text);
 
+/*
+ * Makes the guest stand still, or undoes one such call; vm_pause of vm/vm.h has the rules. Any
+ * thread but a vCPU's, also before the start and after the end.
+ */
+void machine_pause(struct machine *machine, bool pause);
+
 /* How a run ended. */
 struct machine_result {
     enum vm_outcome outcome;

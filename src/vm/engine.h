@@ -128,6 +128,9 @@ struct engine_ops {
      * Returns 0 with *exit filled in; -EINTR or -EAGAIN: nothing happened that needs serving, call
      * again with the same *exit, which the engine has set to EXIT_NONE if it completed it;
      * another -errno: the engine failed, the text in *error. The vCPU's thread.
+     * What was left open is an instruction's PIO, MMIO, MSR or hypercall. A run that was kicked
+     * completes it and no more; of a string instruction that has more elements to transfer it may
+     * return a bounded number of further exits before EXIT_KICKED.
      */
     int (*run)(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error);
 
@@ -146,7 +149,10 @@ struct engine_ops {
     /* Queues an NMI. Any thread. */
     int (*nmi)(struct engine_vcpu *vcpu);
 
-    /* groups: a mask of enum x86_state_group. The vCPU's thread, between runs, after completion. */
+    /*
+     * groups: a mask of enum x86_state_group. The vCPU's thread, between runs; what an exit left
+     * open must have been completed, as of such an instruction half the effects are still to come.
+     */
     int (*get_state)(struct engine_vcpu *vcpu, unsigned int groups, struct x86_state *state,
                      struct error *error);
     int (*set_state)(struct engine_vcpu *vcpu, unsigned int groups, const struct x86_state *state,
@@ -161,6 +167,13 @@ struct engine_ops {
      */
     unsigned int (*statistics)(const struct engine_vcpu *vcpu, struct engine_counter *counters,
                                unsigned int max);
+
+    /*
+     * The vCPU has not run for a while on purpose, but its clocks went on: tells the guest's kernel
+     * where there is a way to, so that its watchdogs do not take it for a lockup. The vCPU's
+     * thread, between runs. NULL: there is none.
+     */
+    void (*stood_still)(struct engine_vcpu *vcpu);
 
     /*
      * What the guest's TSC is ahead of the host's, modulo 2^64: the local APIC's TSC-deadline
@@ -199,7 +212,7 @@ struct engine_ops {
      * -EOPNOTSUPP as with irq_event; the writes then come out as exits.
      */
     int (*doorbell)(struct engine_vm *vm, int event, const struct engine_doorbell *doorbell,
-                    bool on);
+                    bool on, struct error *error);
 };
 
 /*

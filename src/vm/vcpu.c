@@ -9,6 +9,7 @@
 #include "vm/exit_stats.h"
 #include "vm/exit_trace.h"
 #include "vm/halt_watch.h"
+#include "vm/pause.h"
 #include "vm/vcpu_exit.h"
 
 static const struct engine_ops *engine_of(const struct vcpu *vcpu)
@@ -66,6 +67,25 @@ void vcpu_interrupt(struct vcpu *vcpu)
 
 /* INIT, SIPI, NMI */
 
+/*
+ * Whether the engine still has to complete the instruction of the last exit. Requests wait for
+ * that, so that what is read and written is the state between two instructions; it takes one run,
+ * or for string instructions a few, as a request kicks.
+ */
+static bool is_unfinished(const struct vcpu *vcpu)
+{
+    switch (vcpu->exit.reason) {
+    case EXIT_PIO:
+    case EXIT_MMIO:
+    case EXIT_RDMSR:
+    case EXIT_WRMSR:
+    case EXIT_HYPERCALL:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Intel SDM volume 3, "MP Initialization Protocol Algorithm": INIT, as the vCPU takes it. */
 static int take_init(struct vcpu *vcpu, struct x86_state *state)
 {
@@ -76,7 +96,8 @@ static int take_init(struct vcpu *vcpu, struct x86_state *state)
         return code;
     }
     x86_state_init(state);
-    vcpu->exit.reason = EXIT_NONE; /* nothing of the last exit is completed any more */
+    vcpu->halted = false;
+    vcpu->exit.reason = EXIT_NONE; /* what the engine may still hold of its instruction is void */
     /* The bootstrap processor goes on at the reset vector, the others wait. */
     vcpu->waiting_for_sipi = vcpu->index != 0;
     return engine_of(vcpu)->set_state(vcpu->engine_vcpu, groups, state, &vcpu->error);
@@ -104,14 +125,18 @@ static int take_sipi(struct vcpu *vcpu, struct x86_state *state)
 
 /*
  * "Handling Multiple NMIs": one runs and one more is latched, so that two can come before we look;
- * of more the rest are lost.
+ * of more the rest are lost. One that is blocked is latched, too, and does not end HLT.
  */
-static int take_nmis(struct vcpu *vcpu)
+static int take_nmis(struct vcpu *vcpu, struct x86_state *state)
 {
     unsigned int count = atomic_exchange(&vcpu->nmis, 0);
     int code = 0;
     for (unsigned int i = 0; code == 0 && i < count && i < 2 && !vcpu->waiting_for_sipi; i++) {
         code = engine_of(vcpu)->nmi(vcpu->engine_vcpu);
+    }
+    if (code == 0 && vcpu->halted) {
+        code = engine_of(vcpu)->get_state(vcpu->engine_vcpu, X86_STATE_EVENTS, state, &vcpu->error);
+        vcpu->halted = code == 0 && state->nmi_blocked;
     }
     return code;
 }
@@ -145,10 +170,13 @@ static int serve_requests(struct vcpu *vcpu)
         code = take_sipi(vcpu, &state);
     }
     if (code == 0 && (requests & VCPU_REQUEST_NMI) != 0) {
-        code = take_nmis(vcpu);
+        code = take_nmis(vcpu, &state);
     }
     if (code == 0 && (requests & VCPU_REQUEST_HALT_WATCH) != 0) {
         code = answer_halt_watch(vcpu, &state);
+    }
+    if (code == 0 && (requests & VCPU_REQUEST_PAUSE) != 0) {
+        pause_park(vcpu);
     }
     return code;
 }
@@ -239,7 +267,18 @@ static void sleep_until_woken(struct vcpu *vcpu, bool for_interrupts)
     }
 }
 
-/* HLT: "Enter Halt State" until an enabled interrupt, an NMI, INIT or the end of the run. */
+/* Likewise, where no interrupt can end the wait. */
+static void sleep_deeply(struct vcpu *vcpu)
+{
+    enter_deep_halt(vcpu);
+    sleep_until_woken(vcpu, false);
+    leave_deep_halt(vcpu);
+}
+
+/*
+ * HLT: "Enter Halt State" until an enabled interrupt, an NMI that is not blocked, INIT or the end
+ * of the run. Other requests are served meanwhile.
+ */
 static int wait_in_halt(struct vcpu *vcpu)
 {
     if (has_feature(vcpu, ENGINE_RUNS_NOTHING)) {
@@ -249,24 +288,21 @@ static int wait_in_halt(struct vcpu *vcpu)
     struct x86_state state;
     int code =
         engine_of(vcpu)->get_state(vcpu->engine_vcpu, X86_STATE_GENERAL, &state, &vcpu->error);
-    if (code != 0) {
-        return code;
+    bool takes_interrupts = (state.rflags & X86_FLAGS_IF) != 0 && vcpu->interrupts != NULL;
+    vcpu->halted = true;
+    while (code == 0 && vcpu->halted) {
+        if (takes_interrupts) {
+            sleep_until_woken(vcpu, true);
+        } else {
+            sleep_deeply(vcpu);
+        }
+        if (atomic_load(&vcpu->requests) != 0) {
+            code = serve_requests(vcpu);
+        } else {
+            vcpu->halted = !takes_interrupts;
+        }
     }
-    if ((state.rflags & X86_FLAGS_IF) != 0 && vcpu->interrupts != NULL) {
-        sleep_until_woken(vcpu, true);
-        return 0;
-    }
-    enter_deep_halt(vcpu);
-    sleep_until_woken(vcpu, false);
-    leave_deep_halt(vcpu);
-    return 0;
-}
-
-static void wait_for_sipi(struct vcpu *vcpu)
-{
-    enter_deep_halt(vcpu);
-    sleep_until_woken(vcpu, false);
-    leave_deep_halt(vcpu);
+    return code;
 }
 
 /* The run loop */
@@ -283,10 +319,11 @@ static uint64_t nanoseconds(const struct vcpu *vcpu, uint64_t from, uint64_t to)
     return (uint64_t)((unsigned __int128)(to - from) * vcpu->vm->ns_of_ticks >> 32);
 }
 
-static void trace_exit(struct vcpu *vcpu, uint64_t ns)
+static void trace_exit(struct vcpu *vcpu, enum exit_reason reason, uint64_t ns)
 {
+    static const struct vcpu_exit halt = {.reason = EXIT_HLT}; /* INIT may have ended it */
     uint64_t now = clock_now_ns();
-    exit_trace_record(vcpu->trace, &vcpu->exit, now - ns, now);
+    exit_trace_record(vcpu->trace, reason == EXIT_HLT ? &halt : &vcpu->exit, now - ns, now);
 }
 
 /* Runs the engine once and serves what it came back with; 0 or -errno. */
@@ -325,26 +362,42 @@ static int run_once(struct vcpu *vcpu)
     uint64_t ns = nanoseconds(vcpu, left, vcpu->served);
     exit_stats_count(vcpu->stats, reason, account.key, account.name, ns);
     if (__builtin_expect(vcpu->trace != NULL, 0)) {
-        trace_exit(vcpu, ns);
+        trace_exit(vcpu, reason, ns);
     }
     return code;
+}
+
+/*
+ * For the state that is left behind. Once: of a string instruction that has more to do it is what
+ * it is.
+ */
+static void complete_last_exit(struct vcpu *vcpu)
+{
+    const struct engine_ops *engine = engine_of(vcpu);
+    struct error ignored;
+    engine->kick(vcpu->engine_vcpu);
+    engine->run(vcpu->engine_vcpu, &vcpu->exit, &ignored);
 }
 
 static void run_until_stopped(struct vcpu *vcpu)
 {
     int code = 0;
     while (code == 0) {
-        if (atomic_load(&vcpu->requests) != 0) {
+        unsigned int requests = atomic_load(&vcpu->requests);
+        bool is_stopped = (requests & VCPU_REQUEST_STOP) != 0;
+        if (requests != 0 && (is_stopped || !is_unfinished(vcpu))) {
             vcpu->served = 0;
             code = serve_requests(vcpu);
         } else if (vcpu->waiting_for_sipi) {
-            wait_for_sipi(vcpu);
+            sleep_deeply(vcpu);
         } else {
             code = run_once(vcpu);
         }
     }
     if (code != -ECANCELED) {
         fail(vcpu, code);
+    } else if (is_unfinished(vcpu)) {
+        complete_last_exit(vcpu);
     }
 }
 
@@ -384,6 +437,7 @@ static void report_and_wait_for_go(struct vcpu *vcpu, struct engine_vcpu *engine
     pthread_mutex_lock(&vm->lock);
     vcpu->engine_vcpu = engine_vcpu;
     vm->created++;
+    vm->running += engine_vcpu != NULL ? 1 : 0;
     pthread_cond_broadcast(&vm->changed);
     while (!vm->go) {
         pthread_cond_wait(&vm->changed, &vm->lock);
@@ -398,6 +452,7 @@ static void withdraw_engine_vcpu(struct vcpu *vcpu)
     note_counters(vcpu);
     pthread_mutex_lock(&vm->lock);
     vcpu->engine_vcpu = NULL;
+    vm->running--;
     pthread_mutex_unlock(&vm->lock);
     struct error ignored;
     vcpu->final_known =

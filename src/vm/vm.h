@@ -82,6 +82,7 @@ struct vcpu {
     atomic_uint nmis; /* how many, with VCPU_REQUEST_NMI */
     atomic_uint sipi_vector;
     bool waiting_for_sipi; /* its thread only */
+    bool halted;           /* likewise: in HLT, which the engine has left to us */
     uint64_t served; /* likewise: clock_tsc() when the last exit had been served; 0: long ago */
     /* What CPUID shows on it; filled in before vm_start, else vm->cpuid is taken as it is. */
     struct cpuid_table cpuid;
@@ -106,6 +107,7 @@ struct vcpu {
 #define VCPU_REQUEST_SIPI       4u
 #define VCPU_REQUEST_NMI        8u
 #define VCPU_REQUEST_HALT_WATCH 16u /* whether it has halted for good: vm/halt_watch.h */
+#define VCPU_REQUEST_PAUSE      32u /* to stand still: vm/pause.h */
 
 struct vm {
     const struct engine_ops *engine;
@@ -134,6 +136,9 @@ struct vm {
     unsigned int halt_round;   /* how often halt_watch.h has asked all vCPUs */
     unsigned int halted;       /* vCPUs that wait in HLT or for SIPI and no interrupt can wake */
     unsigned int created;      /* vCPUs whose engine part is there, or could not be made */
+    unsigned int running;      /* of these, those that are there and have not ended */
+    unsigned int pauses;       /* vm_pause without vm_resume so far */
+    unsigned int parked;       /* vCPUs that stand still */
     bool go;                   /* all are: the vCPUs may run */
 };
 
@@ -160,6 +165,15 @@ void vm_stop_by(struct vm *vm, unsigned int vcpu, enum vm_outcome outcome, int c
  * the outcome. One thread, the one that will destroy the VM.
  */
 enum vm_outcome vm_wait(struct vm *vm);
+
+/*
+ * Makes the guest stand still: when it returns no vCPU runs or serves an exit, and until vm_resume
+ * no timer of a device expires (vm/pause.h has the rules for clocks). Pauses nest: each is undone
+ * by one vm_resume, whatever it returned. Interrupts that come meanwhile are taken afterwards.
+ * False if the run is over instead. Any thread but a vCPU's and the event thread, without locks.
+ */
+bool vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
 
 /* From an interrupt controller, with or without the device lock. */
 void vm_signal_interrupt(struct vm *vm, unsigned int vcpu); /* its interrupt_source changed */

@@ -16,6 +16,7 @@ struct vm_timers {
      * would cost more than the rare early wake-up.
      */
     uint64_t programmed;
+    bool held;      /* none expires, and nothing is programmed */
     uint64_t round; /* the time up to which expired timers were last called */
 };
 
@@ -39,7 +40,7 @@ static void unlink_timer(struct vm_timers *timers, struct timer *timer)
 
 static void program(struct vm_timers *timers)
 {
-    if (timers->first != NULL && timers->first->deadline < timers->programmed) {
+    if (!timers->held && timers->first != NULL && timers->first->deadline < timers->programmed) {
         timers->programmed = timers->first->deadline;
         event_loop_set_deadline(timers->events, timers->programmed);
     }
@@ -81,13 +82,19 @@ static void deadline_reached(void *context)
     pthread_mutex_lock(timers->device_lock);
     timers->programmed = EVENT_LOOP_NEVER;
     timers->round = clock_now_ns();
-    while (timers->first != NULL && timers->first->deadline <= timers->round) {
+    while (!timers->held && timers->first != NULL && timers->first->deadline <= timers->round) {
         struct timer *timer = timers->first;
         unlink_timer(timers, timer);
         timer->expired(timer->context);
     }
     program(timers);
     pthread_mutex_unlock(timers->device_lock);
+}
+
+void vm_timers_hold(struct vm_timers *timers, bool hold)
+{
+    timers->held = hold;
+    program(timers);
 }
 
 int vm_timers_create(struct event_loop *events, pthread_mutex_t *device_lock,

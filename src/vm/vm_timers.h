@@ -10,6 +10,7 @@
 #define TRAPEZE_VM_VM_TIMERS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "base/event_loop.h"
@@ -21,6 +22,9 @@ struct vm_timers;
 int vm_timers_create(struct event_loop *events, pthread_mutex_t *device_lock,
                      struct vm_timers **out, struct error *error);
 void vm_timers_destroy(struct vm_timers *timers);
+
+/* While they are held none expires; those that came due do when they are let go. */
+void vm_timers_hold(struct vm_timers *timers, bool hold);
 
 struct timer_host *vm_timers_host(struct vm_timers *timers);
 

@@ -25,7 +25,7 @@ import kvm_lab  # noqa: E402
 from harness import PATIENCE, Checks, Result  # noqa: E402
 
 POWERED_OFF, RESET, PANIC, TRIPLE_FAULT = 0, 120, 121, 122
-TEST_PROGRAMS = ("crash_report", "kvm", "kvm_interrupts", "kvm_state", "kvm_vm")
+TEST_PROGRAMS = ("crash_report", "kvm", "kvm_interrupts", "kvm_state", "kvm_vm", "vm_pause")
 CPUS = 1            # of the laboratory machine: with more, spinning guests wait for each other
 KILLED = 137        # what a case ends with that hung
 LAB_PATIENCE = 420  # seconds for one start of the machine

@@ -135,6 +135,7 @@ void kvm_vcpu_destroy(struct engine_vcpu *vcpu);
 void kvm_vcpu_kick(struct engine_vcpu *vcpu);
 void kvm_vcpu_interrupt_changed(struct engine_vcpu *vcpu);
 int kvm_vcpu_nmi(struct engine_vcpu *vcpu);
+void kvm_vcpu_stood_still(struct engine_vcpu *vcpu);
 uint64_t kvm_vcpu_tsc_offset(const struct engine_vcpu *vcpu);
 
 int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error);

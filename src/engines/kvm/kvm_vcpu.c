@@ -131,6 +131,15 @@ int kvm_vcpu_nmi(struct engine_vcpu *vcpu)
     return 0;
 }
 
+/*
+ * Sets "stopped" in what the guest reads of KVM's clock, which its watchdogs look at. Refused when
+ * the guest uses no such clock, and then there is nothing to tell.
+ */
+void kvm_vcpu_stood_still(struct engine_vcpu *vcpu)
+{
+    kvm_ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, NULL);
+}
+
 uint64_t kvm_vcpu_tsc_offset(const struct engine_vcpu *vcpu)
 {
     uint64_t offset = 0;

@@ -214,6 +214,7 @@ const struct engine_ops kvm_engine = {
     .nmi = kvm_vcpu_nmi,
     .get_state = kvm_vcpu_get_state,
     .set_state = kvm_vcpu_set_state,
+    .stood_still = kvm_vcpu_stood_still,
     .tsc_offset = kvm_vcpu_tsc_offset,
     .irq_line = kvm_irq_line,
     .msi = kvm_msi,

@@ -8,6 +8,7 @@
 #include "engines/soft/fpu.h"
 #include "engines/soft/native_fault.h"
 #include "engines/soft/options.h"
+#include "engines/soft/paravirt.h"
 #include "engines/soft/probe.h"
 #include "engines/soft/run.h"
 #include "engines/soft/soft.h"
@@ -279,6 +280,11 @@ static unsigned int statistics(const struct engine_vcpu *vcpu, struct engine_cou
     return soft_statistics_rows(&source, counters, max);
 }
 
+static void stood_still(struct engine_vcpu *vcpu)
+{
+    soft_note_standstill(&vcpu->cpu);
+}
+
 static uint64_t tsc_offset(const struct engine_vcpu *vcpu)
 {
     return vcpu->cpu.tsc_offset;
@@ -302,5 +308,6 @@ const struct engine_ops soft_engine = {
     .set_state = set_state,
     .instructions = instructions,
     .statistics = statistics,
+    .stood_still = stood_still,
     .tsc_offset = tsc_offset,
 };

@@ -7,7 +7,8 @@
 #include "engines/soft/vm.h"
 
 #define NANOSECONDS     UINT64_C(1000000000)
-#define TSC_STABLE      1u /* bit of flags */
+#define TSC_STABLE      1u /* bits of flags */
+#define GUEST_STOPPED   2u
 #define SYSTEM_TIME_ON  UINT64_C(1)
 #define VERSION_SETTLED 2u /* an odd version says that an update is in progress */
 
@@ -55,7 +56,7 @@ uint64_t soft_clock_nanoseconds(struct soft_clock_scale scale, uint64_t ticks)
  * System time is the host's TSC in nanoseconds: one base for all vCPUs, whatever a guest writes to
  * its own counters.
  */
-void soft_update_system_time(struct soft_cpu *cpu)
+static void write_system_time(struct soft_cpu *cpu, uint8_t flags)
 {
     uint64_t msr = cpu->clock_system_time_msr;
     if ((msr & SYSTEM_TIME_ON) == 0) {
@@ -69,10 +70,20 @@ void soft_update_system_time(struct soft_cpu *cpu)
         .system_time = soft_clock_nanoseconds(scale, host),
         .tsc_to_system_multiplier = scale.multiplier,
         .tsc_shift = scale.shift,
-        .flags = TSC_STABLE,
+        .flags = flags,
     };
     /* The vCPU that reads it is this one, so it never sees half of it. */
     soft_physical_write(cpu, msr & ~SYSTEM_TIME_ON, &image, sizeof image);
+}
+
+void soft_update_system_time(struct soft_cpu *cpu)
+{
+    write_system_time(cpu, TSC_STABLE);
+}
+
+void soft_note_standstill(struct soft_cpu *cpu)
+{
+    write_system_time(cpu, TSC_STABLE | GUEST_STOPPED);
 }
 
 bool soft_write_system_time(struct soft_cpu *cpu, uint64_t value)

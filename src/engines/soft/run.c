@@ -313,7 +313,7 @@ void soft_run(struct soft_cpu *cpu, struct vcpu_exit *exit)
     if (exit->reason == EXIT_MMIO) {
         soft_mmio_complete(cpu);
     } else if (exit->reason == EXIT_NONE) {
-        soft_abandon(cpu); /* INIT came between exit and completion */
+        soft_abandon(cpu); /* nothing is to be completed: a new state, for instance */
     }
     soft_exclusive_enter_guest(cpu);
     translate_measure(cpu, TRANSLATE_TIER_INTERPRETER);
