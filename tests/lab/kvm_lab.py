@@ -41,6 +41,7 @@ GROUP = "root:x:0:\nuser:x:1000:\nkvm:x:104:user\nnogroup:x:65534:\n"
 
 WORK_PREFIX = "trapeze-lab-"  # of directories for temporary files
 FRESH = 60                    # seconds within which one may not have been locked yet
+HEARTBEAT = 0.5               # seconds between two interrupts, see wait()
 RESULTS_BYTES = 512 << 20  # of the disk for results; a sparse file
 PR_SET_PDEATHSIG = 1       # of <sys/prctl.h>
 LIBC = ctypes.CDLL(None)
@@ -257,15 +258,25 @@ def start(command, stdout, stderr):
         if os.getppid() != parent:  # it ended before that
             os._exit(LAB_FAILED)
 
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, preexec_fn=die_with_parent)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stdout, stderr=stderr, preexec_fn=die_with_parent)
 
 
 def wait(machine, work, timeout, stdout, silence):
-    """Until the machine ends; raises TimeIsUp after `timeout` seconds, or when stdout has not grown for `silence`."""
-    began = spoken = time.monotonic()
+    """Until the machine ends; raises TimeIsUp after `timeout` seconds, or when stdout has not grown for `silence`.
+
+    Meanwhile it is sent a byte now and then. QEMU 7.2 sometimes forgets, when a guest of the machine's KVM was running, that
+    the processor has an interrupt to take: its local APIC has the timer's vector in IRR, nothing masks it, and the
+    processor sleeps in HLT with interrupts enabled for ever. Any other interrupt makes QEMU look there again; the serial
+    line's does.
+    """
+    began = spoken = beaten = time.monotonic()
     size = 0
     while machine.poll() is None:
         now = time.monotonic()
+        if now - beaten >= HEARTBEAT:
+            beaten = now
+            with contextlib.suppress(BrokenPipeError):
+                os.write(machine.stdin.fileno(), b"\n")
         if silence and os.fstat(stdout.fileno()).st_size != size:
             size, spoken = os.fstat(stdout.fileno()).st_size, now
         if now - began > timeout or (silence and now - spoken > silence):

@@ -98,13 +98,16 @@ def guest_cases(files):
 
 # ---- Linux ----
 
-# TCG does not tell KVM when a guest writes XCR0 (it has no such intercept), so XSAVE cannot work there.
-LAB_APPEND = "noxsave"
+# TCG does not tell KVM when a guest writes XCR0 (it has no such intercept). With this preloaded KVM knows beforehand; without,
+# XSAVE cannot work, and the guest's kernel must be told so.
+SHIM = "libxcr0_shim.so"
+NO_XSAVE = "noxsave"
 
 
 def linux(append, *options):
-    return ["trapeze", "run", "--engine", "kvm", "--kernel", "/data/vmlinuz", "--initrd", "guest.cpio", "--append",
-            f"console=ttyS0 quiet panic=-1 rdinit=/guest-init {LAB_APPEND} {append}", "--timeout", "50", *options]
+    preload = [] if NO_XSAVE in append else ["env", f"LD_PRELOAD=./{SHIM}"]
+    return [*preload, "trapeze", "run", "--engine", "kvm", "--kernel", "/data/vmlinuz", "--initrd", "guest.cpio", "--append",
+            f"console=ttyS0 quiet panic=-1 rdinit=/guest-init {append}", "--timeout", "50", *options]
 
 
 def make_initramfs(path):
@@ -129,11 +132,13 @@ def check_processors(check, name, text, cpus):
         check.that(flag in flags, f"{name}: flag {flag}", flags)
 
 
-def check_report(check, name, result, cpus):
+def check_report(check, name, result, cpus, flags=(), not_flags=()):
     text = result.output.replace("\r", "")
     if not check.equal(result.status, POWERED_OFF, name, result):
         return
     check_processors(check, name, text, cpus)
+    shown = (re.findall(r"^flags\s*: (.*)$", text, re.M) or [""])[0].split()
+    check.that(set(flags) <= set(shown) and not set(not_flags) & set(shown), f"{name}: has {flags} and not {not_flags}", shown)
     problems = [line for line in re.findall(r"^problem: (.*)$", text, re.M)
                 if not any(re.search(one, line) for one in HARMLESS)]
     check.that(not problems, f"{name}: no warnings or errors in the guest's log", "\n".join(problems))
@@ -148,11 +153,20 @@ def check_report(check, name, result, cpus):
     check.contains(result.last_line, "trapeze: the guest powered off", name)
 
 
-def report_case(cpus, *options, suffix=""):
+def report_case(cpus, *options, suffix="", append="", flags=("xsave", "avx2"), not_flags=(), before="", words=""):
     def verify(check, name, result):
-        check_report(check, name, result, cpus)
+        check_report(check, name, result, cpus, flags, not_flags)
+        check.contains(result.output, words, name)
 
-    return Case(f"linux-{cpus}-cpus{suffix}", linux("lab.do=report", "--cpus", cpus, *options), verify)
+    command = shlex.join(map(str, linux(f"lab.do=report {append}", "--cpus", cpus, *options)))
+    return Case(f"linux-{cpus}-cpus{suffix}", before + command, verify)
+
+
+# What -vv tells of a guest's CPUID is a model for --cpu FILE; this one gets a name.
+MODEL = """trapeze run --engine kvm --flat exit5.bin -vv 2>&1 | grep 'cpuid: ' | grep -v 'cpuid: 8000000[234]' >model
+echo '80000002 * 65646f4d 7266206c 61206d6f 6c696620' >>model
+echo '80000003 * 00000065 00000000 00000000 00000000' >>model
+"""
 
 
 def ending_case(name, append, status, words):
@@ -183,13 +197,40 @@ def verify_shell(check, name, result):
     check.contains(result.output, "answer 42", name)
 
 
+# Stopped for longer than the watchdogs of the guest's kernel wait (20 s and 21 s), as by Ctrl-Z.
+STAND_STILL = """
+{} >screen &
+until grep -q 'guest-init: stand-still' screen || ! kill -0 $!; do sleep 0.1; done
+kill -TSTP $!
+sleep 30
+grep -E '^State' /proc/$!/status
+kill -CONT $!
+wait $!
+status=$?
+cat screen
+exit $status
+"""
+
+
+def verify_stand_still(check, name, result):
+    check.equal(result.status, POWERED_OFF, name, result)
+    check.contains(result.output, "T (stopped)", f"{name}: it is stopped")
+    check.contains(result.errors, "trapeze: the guest is paused until SIGCONT", name)
+    check.that(not re.search("lockup|stall|hung", result.output), f"{name}: the guest's watchdogs have been told", result)
+
+
 def linux_cases():
     for cpus in (1, 2, 4):
         yield report_case(cpus)
-    yield report_case(1, "--cpu", "x86-64-v2", suffix="-v2")
+    yield report_case(1, append=NO_XSAVE, suffix="-noxsave", flags=(), not_flags=("xsave",))
+    yield report_case(1, "--cpu", "x86-64-v2", suffix="-v2", flags=("sse4_2",), not_flags=("avx", "avx2"))
+    yield report_case(1, "--cpu", "x86-64-v3", suffix="-v3", flags=("avx2", "bmi2", "fma", "movbe", "xsave"))
+    yield report_case(1, "--cpu", "model", suffix="-file", before=MODEL, words="model name\t: Model from a file")
     for mode in ("split", "none"):
         yield report_case(2, "--irqchip", mode, suffix=f"-{mode}")
     yield Case("linux-shell", SHELL, verify_shell)
+    command = shlex.join(map(str, linux("lab.do=stand-still", "--timeout", "90")))
+    yield Case("linux-stand-still", STAND_STILL.format(command), verify_stand_still, patience=100)
     yield ending_case("linux-reboot", "lab.do=reboot", RESET, "reboot")
     yield ending_case("linux-reboot-by-triple-fault", "lab.do=reboot reboot=t", TRIPLE_FAULT, "triple fault")
     yield ending_case("linux-panic", "lab.do=panic", PANIC, "Kernel panic - not syncing: sysrq triggered crash")
@@ -266,7 +307,7 @@ def print_skipped(results):
 
 
 def run_cases(check, trapeze, cases, files, verbose, deadline):
-    """QEMU's SVM hangs now and then, and the whole machine with it: the rest is then run in another one."""
+    """Should the machine hang (kvm_lab.wait says why it might), the rest is run in another one."""
     results, began = {}, time.monotonic()
     for _ in range(STARTS):
         rest = [case for case in cases if case.name not in results]
@@ -303,6 +344,7 @@ def main():
     kvm_lab.end_at_signals()
     check_stale_directories(check)
     with kvm_lab.work_directory() as files:
+        shutil.copy(trapeze.parent / "tests" / SHIM, files)
         cases = [*unit_test_cases(trapeze.parent / "tests", files), *guest_cases(files), *user_cases(files), *linux_cases()]
         cases = [case for case in cases if not wanted or case.name.startswith(wanted)]
         try:
