@@ -87,6 +87,26 @@ static void *play_second(void *context)
     return NULL;
 }
 
+static void *note_stack_size(void *context)
+{
+    pthread_attr_t attributes;
+    CHECK_EQUAL(pthread_getattr_np(pthread_self(), &attributes), 0);
+    pthread_attr_getstacksize(&attributes, context);
+    pthread_attr_destroy(&attributes);
+    return NULL;
+}
+
+/* Of 2 MiB or more the first page may become a huge one. */
+static void test_thread_stack(void)
+{
+    size_t size = 0;
+    pthread_t thread;
+    struct thread_options options = {.name = "stack", .run = note_stack_size, .context = &size};
+    CHECK_EQUAL(thread_start(&thread, &options, NULL), 0);
+    pthread_join(thread, NULL);
+    CHECK(size >= (512u << 10) && size < (2u << 20));
+}
+
 static void test_event_count(void)
 {
     struct ping_pong game = {0};
@@ -397,6 +417,7 @@ int main(void)
     test_checked();
     test_clock();
     test_event_count();
+    test_thread_stack();
     test_thread_signals();
     test_loop_descriptors();
     test_loop_remove_races();

@@ -7,6 +7,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/*
+ * Enough for the largest functions (32 KiB a frame) many times over, and less than a huge page:
+ * where the kernel gives those to every mapping that has room, a stack's first page would be one,
+ * 2 MiB cleared and resident.
+ */
+#define STACK_SIZE ((size_t)1 << 20)
+
 static void fill_blocked_signals(sigset_t *set, bool takes_kicks)
 {
     /* A fault of the thread's own code must reach its handler, or the debugger. */
@@ -25,6 +32,7 @@ static int create(pthread_t *thread, const struct thread_options *options)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
     int code = 0;
     if (options->is_pinned) {
         cpu_set_t cpus;
