@@ -7,9 +7,9 @@
 #include "engines/soft/debug.h"
 #include "engines/soft/io.h"
 #include "engines/soft/msr.h"
-#include "engines/soft/paravirt.h"
 #include "engines/soft/system.h"
 #include "soft_identity.h"
+#include "vm/paravirt_clock.h"
 #include "x86/msr.h"
 
 #define CPU          (&identity_cpu)
@@ -674,8 +674,8 @@ static void test_clock(void)
 {
     static const uint64_t frequencies[] = {1000000, 999999999, 2000000000, 2894561000, 5700000000};
     for (unsigned int i = 0; i < sizeof frequencies / sizeof frequencies[0]; i++) {
-        struct soft_clock_scale scale = soft_clock_scale(frequencies[i]);
-        uint64_t hour = soft_clock_nanoseconds(scale, frequencies[i] * 3600);
+        struct paravirt_clock_scale scale = paravirt_clock_scale(frequencies[i]);
+        uint64_t hour = paravirt_clock_nanoseconds(scale, frequencies[i] * 3600);
         uint64_t exact = UINT64_C(3600000000000);
         CHECK(hour <= exact && exact - hour < exact / 1000000); /* within one in a million */
     }
