@@ -12,7 +12,7 @@ _trapeze() {
         return
         ;;
     --engine | -e)
-        mapfile -t COMPREPLY < <(compgen -W 'auto kvm soft' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'auto kvm vtx soft' -- "$current")
         return
         ;;
     --cpu)

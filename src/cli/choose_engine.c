@@ -1,6 +1,7 @@
 #include "cli/choose_engine.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,6 +42,18 @@ static void announce(const struct candidate *candidates, unsigned int count,
     fprintf(stderr, "%s\n", line);
 }
 
+/* Whether one that was probed before takes this one's place. */
+static bool gives_way(const struct candidate *candidates, unsigned int count,
+                      const struct engine_ops *engine)
+{
+    for (unsigned int i = 0; i < count && engine->yields_to != NULL; i++) {
+        if (strcmp(candidates[i].engine->name, engine->yields_to) == 0) {
+            return candidates[i].probe.usable;
+        }
+    }
+    return false;
+}
+
 static const struct engine_ops *choose_fastest(struct error *error)
 {
     struct candidate candidates[ENGINES_MAX];
@@ -52,6 +65,7 @@ static const struct engine_ops *choose_fastest(struct error *error)
         candidate->engine->probe(&candidate->probe);
         /* An engine without speed runs nothing: it is there for tests. */
         if (candidate->probe.usable && candidate->probe.mips > 0 &&
+            !gives_way(candidates, count, candidate->engine) &&
             (best == NULL || candidate->probe.mips > best->probe.mips)) {
             best = candidate;
         }

@@ -2,11 +2,9 @@
 #include "engines/kvm/kvm.h"
 #include "engines/null/null.h"
 #include "engines/soft/soft.h"
+#include "engines/vtx/vtx.h"
 #include "vm/engine.h"
 
 const struct engine_ops *const engine_table[] = {
-    &kvm_engine,
-    &soft_engine,
-    &null_engine,
-    NULL,
+    &kvm_engine, &vtx_engine, &soft_engine, &null_engine, NULL,
 };

@@ -106,6 +106,8 @@ struct engine_counter {
 struct engine_ops {
     const char *name;    /* as --engine spells it */
     const char *summary; /* a phrase for help texts */
+    /* An earlier one in the table that --engine auto prefers wherever it can be used, or NULL. */
+    const char *yields_to;
 
     /* Finds out what this host offers; quick (some milliseconds). Any thread. */
     void (*probe)(struct engine_probe *probe);
