@@ -25,7 +25,9 @@ import kvm_lab  # noqa: E402
 from harness import PATIENCE, Checks, Result  # noqa: E402
 
 POWERED_OFF, RESET, PANIC, TRIPLE_FAULT = 0, 120, 121, 122
-TEST_PROGRAMS = ("crash_report", "kvm", "kvm_interrupts", "kvm_state", "kvm_vm", "vm_pause")
+# Unit tests, and what they are called with.
+TEST_PROGRAMS = {"crash_report": "", "engine_guest": "kvm", "kvm": "", "kvm_interrupts": "", "kvm_state": "", "kvm_vm": "",
+                 "vm_pause": ""}
 CPUS = 1            # of the laboratory machine: with more, spinning guests wait for each other
 KILLED = 137        # what a case ends with that hung
 LAB_PATIENCE = 420  # seconds for one start of the machine
@@ -57,9 +59,9 @@ def verify_unit_test(check, name, result):
 
 
 def unit_test_cases(program_directory, files):
-    for name in TEST_PROGRAMS:
+    for name, arguments in TEST_PROGRAMS.items():
         shutil.copy(program_directory / f"{name}_test", files)
-        yield Case(f"unit-{name}", f"TRAPEZE_TEST_FEW=1 ./{name}_test", verify_unit_test)
+        yield Case(f"unit-{name}", f"TRAPEZE_TEST_FEW=1 ./{name}_test {arguments}", verify_unit_test)
 
 
 # ---- tiny guests ----
