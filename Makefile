@@ -3,6 +3,7 @@
 #   make            build; the program is build/release/trapeze
 #   make demo       boot Debian's stock cloud kernel: a shell on the terminal
 #   make check      every test; the last line is "N passed, N failed, N skipped"
+#   make check-long what takes minutes more: Linux with two processors under VT-x
 #   make bench      benchmarks, against QEMU in the same run
 #   make bench-soft guest programs, against QEMU: BENCH_SOFT='--rounds 1 --only integer'
 #   make bench-kvm  the engine kvm, on this host and in the laboratory: BENCH_KVM='--rounds 5'
@@ -17,7 +18,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 RELEASE := build/release
 
-.PHONY: all demo check bench bench-soft bench-kvm bench-trap bare fuzz sanitize install clean distclean
+.PHONY: all demo check check-long bench bench-soft bench-kvm bench-trap bare fuzz sanitize install clean distclean
 
 all: $(RELEASE)/build.ninja
 	@ninja -C $(RELEASE) --quiet trapeze
@@ -35,6 +36,10 @@ demo:
 check:
 	@scripts/install-dependencies test
 	@scripts/run-tests
+
+check-long:
+	@scripts/install-dependencies test
+	@scripts/run-tests --only vtx-long
 
 bench:
 	@scripts/install-dependencies test

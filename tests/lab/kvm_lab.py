@@ -133,15 +133,17 @@ def disassembler():
     return re.findall(rf"{re.escape(name)} .*=> (\S+)", listed)[:1] if name else []
 
 
-def pack(archive, files, command, trapeze):
-    """Everything that the machine needs."""
-    archive.copy(Path(__file__).with_name("init"), "init")
+def pack(archive, files, command, trapeze, init="init", modules=MODULES, more=()):
+    """Everything that the machine needs; `more` are pairs of a file and its place."""
+    archive.copy(Path(__file__).with_name(init), "init")
     archive.copy(Path(script("get-package", "busybox-static")) / "bin" / "busybox", "bin/busybox")
     archive.add("etc/passwd", PASSWD.encode())
     archive.add("etc/group", GROUP.encode())
-    modules = module_directory()
-    for name, directory in MODULES.items():
-        archive.copy(modules / directory / f"{name}.ko", f"lab/{name}.ko")
+    kernel = module_directory()
+    for name, directory in modules.items():
+        archive.copy(kernel / directory / f"{name}.ko", f"lab/{name}.ko")
+    for path, name in more:
+        archive.copy(path, name)
     archive.add("lab/command", (shlex.join(command) + "\n").encode())
     archive.copy(script("get-kernel"), "data/vmlinuz")
     archive.copy(script("make-initramfs"), "data/initramfs.cpio.gz")

@@ -80,7 +80,7 @@ TOO_SLOW = {("ports", "real"), ("ports", "long")}  # half a minute each; `guest_
 
 def guest_case(files, guest, mode):
     image = guest_test.assemble(files, guest.name, guest_test.WIDTHS[mode])
-    command = guest_test.command("trapeze", image.name, guest, mode, "kvm")
+    command = guest_test.command("trapeze", image.name, guest, mode, guest_test.Engine("kvm", ""))
 
     def verify(check, name, result):
         if (guest.name, mode) in TCG_DIFFERS:
@@ -262,21 +262,23 @@ def user_cases(files):
 
 # ---- all of them ----
 
-def write_script(path, cases):
-    """Runs the cases in turn and writes what came of each to stdout, as a tar archive behind that of the one before."""
+def write_script(path, cases, through=""):
+    """Runs the cases in turn and writes what came of each to stdout, as a tar archive behind that of the one before, each
+    through a filter."""
     lines = ["mkdir -p /results"]
     for case in cases:
         lines.append(f"timeout -s KILL {case.patience} sh -c {shlex.quote(case.command)} "
                      f">/results/{case.name}.output 2>/results/{case.name}.errors; echo $? >/results/{case.name}.status")
-        lines.append(f"tar cf - -C /results {case.name}.output {case.name}.errors {case.name}.status")
+        lines.append(f"tar cf - -C /results {case.name}.output {case.name}.errors {case.name}.status {through}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def read_results(path):
+def read_results(file):
     """{name: Result} of what is complete."""
     texts = {}
+    file.seek(0)
     try:
-        with tarfile.open(path, "r:", ignore_zeros=True) as archive:
+        with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as archive:
             for member in archive:
                 texts[member.name] = archive.extractfile(member).read().decode(errors="replace")
     except tarfile.TarError:
@@ -296,9 +298,9 @@ def run_machine(trapeze, cases, files, patience):
         try:
             kvm_lab.run(["sh", "cases"], cpus=CPUS, files=files, timeout=patience, stdout=stream, silence=SILENCE,
                         trapeze=trapeze)
-            return read_results(stream.name), None
+            return read_results(stream), None
         except kvm_lab.LabError as error:
-            return read_results(stream.name), error
+            return read_results(stream), error
 
 
 def print_skipped(results):
