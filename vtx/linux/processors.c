@@ -2,13 +2,16 @@
 
 #include "vtx/linux/vcpu.h"
 
+#include <asm/perf_event.h>
 #include <asm/tlbflush.h>
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/printk.h>
+#include <linux/reboot.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/syscore_ops.h>
 
@@ -24,6 +27,7 @@ static struct {
     int error; /* why there can be no users, ever */
     char message[sizeof(((struct error *)NULL)->text)];
     struct error failure; /* of a processor's VMXON */
+    bool is_over;         /* the machine goes down, or another kernel comes: no VMXON any more */
 } processors = {.lock = __MUTEX_INITIALIZER(processors.lock)};
 
 static int errno_of(enum vtx_status status)
@@ -59,16 +63,32 @@ struct processor *processors_at(unsigned int number)
 
 /* ---- one processor ---- */
 
-/* The kernel keeps what it last wrote to CR4, and would take VMXE away with its next change. */
+/*
+ * The kernel keeps what it last wrote to CR4, and would take VMXE away with its next change. Its
+ * tracing of branches (Intel PT) must be off in VMX operation on some processors: it is told.
+ */
+static enum vtx_status enter_root_irqsoff(struct processor *processor, struct error *error)
+{
+    enum vtx_status status;
+    if (READ_ONCE(processors.is_over)) {
+        return vtx_fail(VTX_FAILED, error, "the machine is being shut down");
+    }
+    intel_pt_handle_vmx(1);
+    status = vtx_cpu_enter(&processor->root, error);
+    if (status == VTX_OK) {
+        cr4_set_bits_irqsoff(X86_CR4_VMXE);
+    } else {
+        intel_pt_handle_vmx(0);
+    }
+    return status;
+}
+
 static enum vtx_status enter_root(struct processor *processor, struct error *error)
 {
     unsigned long flags;
     enum vtx_status status;
     local_irq_save(flags);
-    status = vtx_cpu_enter(&processor->root, error);
-    if (status == VTX_OK) {
-        cr4_set_bits_irqsoff(X86_CR4_VMXE);
-    }
+    status = enter_root_irqsoff(processor, error);
     local_irq_restore(flags);
     return status;
 }
@@ -81,6 +101,7 @@ static void leave_root(struct processor *processor)
         vcpus_unload_all(processor);
         vtx_cpu_leave(&processor->root);
         cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+        intel_pt_handle_vmx(0);
     }
     local_irq_restore(flags);
 }
@@ -128,6 +149,23 @@ static void resume(void)
 }
 
 static struct syscore_ops power_ops = {.suspend = suspend, .resume = resume};
+
+/* ---- the end of this kernel: kexec starts another one, which wants to find VT-x unused ---- */
+
+static void leave_by_message(void *context)
+{
+    leave_root(processors_this());
+}
+
+/* With interrupts off a processor sees the note, or is in root mode when the message comes. */
+static int kernel_ends(struct notifier_block *block, unsigned long event, void *data)
+{
+    WRITE_ONCE(processors.is_over, true);
+    on_each_cpu(leave_by_message, NULL, 1);
+    return NOTIFY_OK;
+}
+
+static struct notifier_block end_notifier = {.notifier_call = kernel_ends};
 
 /* ---- all of them ---- */
 
@@ -212,12 +250,14 @@ int processors_prepare(void)
         strscpy(processors.message, error.text, sizeof(processors.message));
     }
     register_syscore_ops(&power_ops);
+    register_reboot_notifier(&end_notifier);
     return 0;
 }
 
 void processors_release(void)
 {
     unsigned int number;
+    unregister_reboot_notifier(&end_notifier);
     unregister_syscore_ops(&power_ops);
     for_each_possible_cpu(number)
     {
