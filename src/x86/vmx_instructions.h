@@ -52,7 +52,8 @@ void vtx_read_host_registers(struct vtx_host_registers *registers);
 /*
  * A VM exit leaves descriptor tables of 64 KiB, no LDT, and only such selectors as the VMCS may
  * hold ("Loading Host Segment and Descriptor-Table Registers"). This gives the host its own again,
- * but for FS and GS, whose bases the exit has restored, and TR's limit, which stays 0x67.
+ * but for FS and GS, whose bases the exit has restored, and TR's limit, which stays 0x67: where the
+ * host has more behind its TSS than that, it must load TR again.
  */
 void vtx_restore_host_registers(const struct vtx_host_registers *registers);
 

@@ -9,6 +9,7 @@
  *   load.c        where it is loaded
  *   state.c       its state
  *   run.c         running it
+ *   context.c     the host's registers around a stay in the guest
  *   exit.c        exits in the form of the interface
  *   host.c        what the core asks of the kernel
  */

@@ -5,6 +5,7 @@
 #include <linux/preempt.h>
 #include <linux/sched/signal.h>
 
+#include "vtx/linux/context.h"
 #include "vtx/linux/memory.h"
 
 /* ---- what the program asks for ---- */
@@ -100,14 +101,15 @@ static enum vtx_outcome run_in_context(struct vcpu *vcpu, bool only_complete)
 /* The guest's FPU and MSRs are in the processor only while interrupts are off. */
 static int stay(struct vcpu *vcpu, bool only_complete, enum vtx_outcome *outcome)
 {
+    struct host_context host;
     int code;
     kernel_fpu_begin(); /* saves the program's, and switches preemption off */
     code = vcpu_load(vcpu);
     if (code == 0) {
-        vtx_vcpu_enter_context(&vcpu->core);
+        context_enter(vcpu, &host);
         *outcome = run_in_context(vcpu, only_complete);
         vcpu->interrupt_ready = vcpu->core.completion == NULL && vtx_can_interrupt(&vcpu->core);
-        vtx_vcpu_leave_context(&vcpu->core);
+        context_leave(vcpu, &host);
         local_irq_enable(); /* an interrupt that ended the stay is served here */
     }
     kernel_fpu_end();
