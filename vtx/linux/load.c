@@ -47,6 +47,7 @@ void vcpu_unload(struct vcpu *vcpu)
 static int load_anew(struct vcpu *vcpu, struct processor *processor)
 {
     struct error error = {""};
+    processor->current_vcpu = NULL; /* a load that fails may have made another VMCS current */
     if (vtx_vcpu_load(&vcpu->core, &processor->root, &error) != VTX_OK) {
         pr_err_ratelimited("trapeze: vCPU %u: %s\n", vcpu->index, error.text);
         return -EIO;
@@ -69,6 +70,8 @@ int vcpu_load(struct vcpu *vcpu)
     }
     local_irq_disable();
     if (!processor->root.in_root) {
+        pr_warn_ratelimited("trapeze: vCPU %u: processor %u is not in root mode\n", vcpu->index,
+                            smp_processor_id());
         code = -EIO;
     } else if (processor->current_vcpu != vcpu) {
         code = load_anew(vcpu, processor);
