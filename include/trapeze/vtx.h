@@ -325,7 +325,10 @@ struct trapeze_vtx_statistics {
 
 /*
  * On a vCPU. RUN returns 0 with run->exit filled in; EINTR: a signal or immediate_exit, nothing to
- * be served; EIO: the processor left root mode (the words are in the kernel's log).
+ * be served; EIO: the processor left root mode (the words are in the kernel's log). The guest's
+ * memory cannot be had: EFAULT, not mapped or not writable; EDQUOT, RLIMIT_MEMLOCK; EOPNOTSUPP, a
+ * shared file that is on a disk. EPERM, from any call but those on the device: the VM is of another
+ * process.
  */
 #define TRAPEZE_VTX_RUN        _IO(TRAPEZE_VTX_TYPE, 32)
 #define TRAPEZE_VTX_GET_STATE  _IOWR(TRAPEZE_VTX_TYPE, 33, struct trapeze_vtx_state)

@@ -1,11 +1,17 @@
 #include "vtx/linux/memory.h"
 
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/hugetlb_inline.h>
 #include <linux/io.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#define PAGES_2M ((unsigned long)(VTX_SIZE_2M / PAGE_SIZE))
+#define PAGES_2M               ((unsigned long)(VTX_SIZE_2M / PAGE_SIZE))
+#define GUEST_ADDRESS_BITS_MAX 48u /* of an EPT with four levels */
 
 /* ---- slots ---- */
 
@@ -16,7 +22,7 @@ static bool is_aligned(const struct trapeze_vtx_memory *memory)
 
 static bool is_valid(const struct vm *vm, const struct trapeze_vtx_memory *memory)
 {
-    u64 limit = 1ull << vm->core.capabilities->physical_address_bits;
+    u64 limit = 1ull << min(vm->core.capabilities->physical_address_bits, GUEST_ADDRESS_BITS_MAX);
     return (memory->flags & ~TRAPEZE_VTX_READ_ONLY) == 0 && memory->reserved0 == 0 &&
            memory->reserved[0] == 0 && memory->reserved[1] == 0 && is_aligned(memory) &&
            memory->length != 0 && memory->length <= limit &&
@@ -77,15 +83,64 @@ int memory_add_slot(struct vm *vm, const struct trapeze_vtx_memory *memory)
 
 /* ---- pages ---- */
 
+/*
+ * A file system writes a file's page back and takes it for clean until a program writes to it,
+ * which a guest does without its knowledge. Files that are nowhere but in memory are not written
+ * back, and a private mapping has no page of the file once it was written to.
+ */
+static bool may_be_pinned(const struct vm_area_struct *area)
+{
+    return (area->vm_flags & VM_MAYSHARE) == 0 || area->vm_file == NULL ||
+           is_vm_hugetlb_page((struct vm_area_struct *)area) ||
+           file_inode(area->vm_file)->i_sb->s_magic == TMPFS_MAGIC;
+}
+
+/* All that is mapped there. A hole in it is found by the pinning. The mm's lock is held. */
+static bool may_all_be_pinned(unsigned long user, unsigned long count)
+{
+    unsigned long end = user + count * PAGE_SIZE;
+    struct vm_area_struct *area = find_vma(current->mm, user);
+    while (area != NULL && area->vm_start < end) {
+        if (!may_be_pinned(area)) {
+            return false;
+        }
+        area = area->vm_end < end ? find_vma(current->mm, area->vm_end) : NULL;
+    }
+    return true;
+}
+
 /* The process may take them away from itself meanwhile: the guest keeps what it was given. */
 static long pin(unsigned long user, unsigned long count, struct page **pages)
 {
-    long done = pin_user_pages_fast(user, count, FOLL_WRITE | FOLL_LONGTERM, pages);
+    long done = -EOPNOTSUPP;
+    if (mmap_read_lock_killable(current->mm) != 0) {
+        return -EINTR;
+    }
+    if (may_all_be_pinned(user, count)) {
+        done = pin_user_pages(user, count, FOLL_WRITE | FOLL_LONGTERM, pages, NULL);
+    }
+    mmap_read_unlock(current->mm);
     if (done > 0 && done < count) {
         unpin_user_pages(pages, done);
         return -EFAULT;
     }
     return done == 0 ? -EFAULT : done;
+}
+
+/* Takes pages out of what the process may have pinned: RLIMIT_MEMLOCK, as for mlock. */
+static bool charge(struct mm_struct *mm, unsigned long count)
+{
+    u64 pinned = atomic64_add_return(count, &mm->pinned_vm);
+    if (pinned <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT || capable(CAP_IPC_LOCK)) {
+        return true;
+    }
+    atomic64_sub(count, &mm->pinned_vm);
+    return false;
+}
+
+static void uncharge(struct mm_struct *mm, unsigned long count)
+{
+    atomic64_sub(count, &mm->pinned_vm);
 }
 
 static enum vtx_status map_pages(struct vm *vm, const struct vtx_memory_slot *slot, u64 address,
@@ -100,16 +155,23 @@ static int map_small(struct vm *vm, const struct vtx_memory_slot *slot, u64 addr
                      unsigned long user)
 {
     struct page *page;
-    long done = pin(user, 1, &page);
+    enum vtx_status status;
+    long done;
+    if (!charge(vm->mm, 1)) {
+        return -EDQUOT;
+    }
+    done = pin(user, 1, &page);
     if (done < 0) {
+        uncharge(vm->mm, 1);
         return done;
     }
-    if (map_pages(vm, slot, address, page, PAGE_SIZE) != VTX_OK) {
+    status = map_pages(vm, slot, address, page, PAGE_SIZE);
+    if (status != VTX_OK) {
         unpin_user_page(page);
-        return -ENOMEM;
+        uncharge(vm->mm, 1);
+        return status == VTX_NO_MEMORY ? -ENOMEM : -EINVAL;
     }
     vm->pages_small++;
-    atomic64_inc(&vm->mm->pinned_vm);
     return 0;
 }
 
@@ -128,16 +190,20 @@ static bool are_one_large_page(struct page **pages)
 static bool map_large(struct vm *vm, const struct vtx_memory_slot *slot, u64 address,
                       unsigned long user, struct page **pages)
 {
+    if (!charge(vm->mm, PAGES_2M)) {
+        return false;
+    }
     if (pin(user, PAGES_2M, pages) < 0) {
+        uncharge(vm->mm, PAGES_2M);
         return false;
     }
     if (!are_one_large_page(pages) ||
         map_pages(vm, slot, address, pages[0], VTX_SIZE_2M) != VTX_OK) {
         unpin_user_pages(pages, PAGES_2M);
+        uncharge(vm->mm, PAGES_2M);
         return false;
     }
     vm->pages_large++;
-    atomic64_add(PAGES_2M, &vm->mm->pinned_vm);
     return true;
 }
 
@@ -205,7 +271,7 @@ static void release_slot(struct vm *vm, const struct vtx_memory_slot *slot)
             unsigned long count = entry.size / PAGE_SIZE;
             unpin_user_page_range_dirty_lock(pfn_to_page(PHYS_PFN(entry.physical)), count,
                                              !slot->is_read_only);
-            atomic64_sub(count, &vm->mm->pinned_vm);
+            uncharge(vm->mm, count);
         }
         address = ALIGN_DOWN(address, entry.size) + entry.size;
         cond_resched();
@@ -218,4 +284,5 @@ void memory_release(struct vm *vm)
     for (i = 0; i < vm->slot_count; i++) {
         release_slot(vm, &vm->slots[i]);
     }
+    vm->slot_count = 0;
 }

@@ -14,11 +14,12 @@ int memory_add_slot(struct vm *vm, const struct trapeze_vtx_memory *memory);
 
 /*
  * Maps the page at an address that lies in a slot. -EFAULT: the process has nothing there;
- * -ENOMEM; others of pin_user_pages.
+ * -EDQUOT: RLIMIT_MEMLOCK; -EOPNOTSUPP: a shared file that is written back to a disk; -ENOMEM;
+ * others of pin_user_pages.
  */
 int memory_map(struct vm *vm, u64 address);
 
-/* Lets go of all pages. No vCPU is left. */
+/* Lets go of all pages and slots. No vCPU will run any more. */
 void memory_release(struct vm *vm);
 
 #endif

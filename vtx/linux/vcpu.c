@@ -55,7 +55,7 @@ static long vcpu_ioctl(struct file *file, unsigned int request, unsigned long ar
     struct vcpu *vcpu = file->private_data;
     long code;
     if (!vm_is_of_caller(vcpu->vm)) {
-        return -EIO;
+        return -EPERM;
     }
     if (mutex_lock_killable(&vcpu->lock) != 0) {
         return -EINTR;
@@ -211,6 +211,9 @@ static long create(struct vm *vm, const struct trapeze_vtx_vcpu *options, char *
     }
     if (code < 0) {
         free_vcpu(vcpu);
+    }
+    if (code == -EIO) {
+        strscpy(message, "the processor is not in root mode any more (see the kernel's log)", size);
     }
     return code;
 }

@@ -19,7 +19,7 @@ static void free_vm(struct kref *references)
 {
     struct vm *vm = container_of(references, struct vm, references);
     unsigned int i;
-    memory_release(vm);
+    mmu_notifier_unregister(&vm->process_end, vm->mm); /* lets the memory go if need be */
     vtx_vm_destroy(&vm->core);
     for (i = 0; i < vm->doorbell_count; i++) {
         eventfd_ctx_put(vm->doorbells[i].event);
@@ -43,6 +43,20 @@ bool vm_is_of_caller(const struct vm *vm)
 {
     return vm->mm == current->mm;
 }
+
+/*
+ * The process ends, or becomes another program: nobody can run the VM any more, though others may
+ * hold its descriptors. What was the guest's is not theirs to keep.
+ */
+static void process_ends(struct mmu_notifier *notifier, struct mm_struct *mm)
+{
+    struct vm *vm = container_of(notifier, struct vm, process_end);
+    mutex_lock(&vm->lock);
+    memory_release(vm);
+    mutex_unlock(&vm->lock);
+}
+
+static const struct mmu_notifier_ops process_operations = {.release = process_ends};
 
 /* ---- doorbells ---- */
 
@@ -93,7 +107,7 @@ static long vm_ioctl(struct file *file, unsigned int request, unsigned long argu
     struct trapeze_vtx_memory memory;
     struct trapeze_vtx_doorbell doorbell;
     if (!vm_is_of_caller(vm)) {
-        return -EIO;
+        return -EPERM;
     }
     switch (request) {
     case TRAPEZE_VTX_SET_MEMORY:
@@ -124,6 +138,21 @@ static const struct file_operations vm_operations = {
 
 /* ---- creation ---- */
 
+/* The process's end is waited for from here on; takes back the VM where that cannot be. */
+static int watch_process(struct vm *vm)
+{
+    int code;
+    vm->process_end.ops = &process_operations;
+    code = mmu_notifier_register(&vm->process_end, vm->mm);
+    if (code != 0) {
+        vtx_vm_destroy(&vm->core);
+        processors_put();
+        mmdrop(vm->mm);
+        kfree(vm);
+    }
+    return code;
+}
+
 static int make_vm(u32 policy, struct vm **out, char *message, size_t size)
 {
     struct vm *vm;
@@ -144,8 +173,9 @@ static int make_vm(u32 policy, struct vm **out, char *message, size_t size)
     vm->mm = current->mm;
     mmgrab(vm->mm);
     vm->tsc_origin = rdtsc();
+    code = watch_process(vm);
     *out = vm;
-    return 0;
+    return code;
 }
 
 static bool is_valid(const struct trapeze_vtx_vm *options)

@@ -11,6 +11,7 @@
 #include "vtx/linux/core.h"
 
 #include <linux/kref.h>
+#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 
 #include "trapeze/vtx.h"
@@ -31,6 +32,7 @@ struct doorbell {
 struct vm {
     struct kref references;
     struct mm_struct *mm; /* the process whose memory the guest has */
+    struct mmu_notifier process_end;
     struct vtx_vm core;
     uint64_t tsc_origin; /* the host's TSC when the guest's was 0 */
 

@@ -193,6 +193,19 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
                          "the module can't pin the guest's memory for vCPU %u: free some on the "
                          "host, raise the limit of the control group, or use a smaller --memory",
                          vcpu->index);
+    case -EDQUOT:
+        return error_set(error, EDQUOT,
+                         "the limit of pinned memory is too low for the guest's: raise it (ulimit "
+                         "-l, LimitMEMLOCK of systemd) to what --memory says, or be root");
+    case -EOPNOTSUPP:
+        return error_set(error, EOPNOTSUPP,
+                         "the module does not pin a file's pages but those of tmpfs and "
+                         "hugetlbfs: the guest's memory must be one of these, or anonymous");
+    case -EPERM:
+        return error_set(error, EPERM,
+                         "the VM of vCPU %u is another process's: only the one that made a VM can "
+                         "run it",
+                         vcpu->index);
     case -EIO:
         return error_set(error, EIO,
                          "the processor of vCPU %u is not in root mode any more; the kernel's log "
