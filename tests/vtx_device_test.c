@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +24,7 @@
 #include "trapeze/vtx.h"
 
 #define MEMORY       0x10000u
+#define UNTOUCHED    0x8000u /* a page that no guest of these executes */
 #define HOSTILE_RUNS 300u
 #define KERNEL_SPACE UINT64_C(0xffff888000000000)
 #define CHECK_FAILS(expression, code)                                                              \
@@ -54,12 +58,17 @@ static struct trapeze_vtx_memory slot(const struct device *device, uint64_t gues
                                        .user_address = (uint64_t)(uintptr_t)device->memory};
 }
 
-static bool open_device(struct device *device)
+static uint8_t *anonymous_memory(void)
+{
+    return mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static bool open_device_on(struct device *device, uint8_t *guest_memory)
 {
     *device = (struct device){-1, -1, -1, NULL, NULL};
     device->device = open(TRAPEZE_VTX_DEVICE, O_RDWR | O_CLOEXEC);
     device->vm = create_vm(device->device);
-    device->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    device->memory = guest_memory;
     struct trapeze_vtx_memory memory = slot(device, 0, MEMORY);
     struct trapeze_vtx_vcpu vcpu = {.index = 0};
     CHECK(ioctl(device->vm, TRAPEZE_VTX_SET_MEMORY, &memory) == 0);
@@ -67,6 +76,11 @@ static bool open_device(struct device *device)
     device->run =
         mmap(NULL, TRAPEZE_VTX_RUN_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, device->vcpu, 0);
     return CHECK(device->vm >= 0 && device->vcpu >= 0 && device->run != MAP_FAILED);
+}
+
+static bool open_device(struct device *device)
+{
+    return open_device_on(device, anonymous_memory());
 }
 
 static void close_device(struct device *device)
@@ -108,7 +122,7 @@ static void test_device_calls(int device)
 static void test_memory_calls(int descriptor)
 {
     struct device device = {.device = descriptor, .vm = create_vm(descriptor)};
-    device.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    device.memory = anonymous_memory();
     const struct {
         struct trapeze_vtx_memory memory;
         int code;
@@ -272,7 +286,7 @@ static void test_garbage(struct device *device)
 
 /* ---- the process ---- */
 
-/* Real mode from 0: a jump to itself. */
+/* Real mode from 0: a jump to itself. DI and DX for who puts something else there. */
 static void load_loop(struct device *device)
 {
     static struct trapeze_vtx_state state;
@@ -281,6 +295,8 @@ static void load_loop(struct device *device)
     reset.segment[X86_CS].base = 0;
     reset.segment[X86_CS].selector = 0;
     reset.rip = 0;
+    reset.gpr[X86_RDI] = UNTOUCHED;
+    reset.gpr[X86_RDX] = 0x11;
     vtx_abi_from_state(&reset, X86_STATE_ALL, &state);
     memcpy(device->memory, "\xeb\xfe", 2);
     CHECK_EQUAL(ioctl(device->vcpu, TRAPEZE_VTX_SET_STATE, &state), 0);
@@ -336,6 +352,82 @@ static void test_memory_kept(void)
     close_device(&device);
 }
 
+/* A shared file of another file system than tmpfs. ramfs has no disk, but is there everywhere. */
+static void test_file_memory(void)
+{
+    static const char *const place = "/tmp/vtx-device-test";
+    struct device device;
+    if (mkdir(place, 0700) < 0 || mount("none", place, "ramfs", 0, NULL) < 0) {
+        SKIP("no file system can be mounted");
+        return;
+    }
+    int file = open("/tmp/vtx-device-test/file", O_RDWR | O_CREAT, 0600);
+    CHECK_EQUAL(ftruncate(file, MEMORY), 0);
+    if (open_device_on(&device, mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0))) {
+        load_loop(&device);
+        CHECK_FAILS(ioctl(device.vcpu, TRAPEZE_VTX_RUN, 0), EOPNOTSUPP);
+    }
+    close_device(&device);
+    close(file);
+    CHECK_EQUAL(umount(place), 0);
+    CHECK_EQUAL(rmdir(place), 0);
+}
+
+/* ---- what a run leaves the program ---- */
+
+static uint16_t read_gs(void)
+{
+    uint16_t selector;
+    __asm__ volatile("mov %%gs, %0" : "=r"(selector));
+    return selector;
+}
+
+/* Ports that the program may use, and a selector of its own. */
+static void test_program_kept(struct device *device)
+{
+    const uint16_t user_data = 0x2b;
+    load_loop(device);
+    CHECK_EQUAL(ioperm(0x80, 1, 1), 0);
+    __asm__ volatile("mov %0, %%gs" : : "r"(user_data));
+    start_timer();
+    CHECK_FAILS(ioctl(device->vcpu, TRAPEZE_VTX_RUN, 0), EINTR);
+    __asm__ volatile("outb %b0, $0x80" : : "a"(0)); /* ends the program where it may not */
+    CHECK_EQUAL(read_gs(), user_data);
+    stop_timer();
+    CHECK_EQUAL(ioperm(0x80, 1, 0), 0);
+}
+
+/* INS to a page that is not mapped yet, and a kick: the byte and RIP are there nevertheless. */
+static void test_completion(struct device *device)
+{
+    static struct trapeze_vtx_state state;
+    load_loop(device);
+    device->memory[0] = 0x6c; /* insb */
+    CHECK_EQUAL(ioctl(device->vcpu, TRAPEZE_VTX_RUN, 0), 0);
+    CHECK_EQUAL(device->run->exit.reason, TRAPEZE_VTX_EXIT_PIO);
+    ((uint8_t *)device->run)[TRAPEZE_VTX_DATA_OFFSET] = 0xa5;
+    device->run->immediate_exit = 1;
+    CHECK_FAILS(ioctl(device->vcpu, TRAPEZE_VTX_RUN, 0), EINTR);
+    state.groups = TRAPEZE_VTX_GENERAL;
+    CHECK_EQUAL(ioctl(device->vcpu, TRAPEZE_VTX_GET_STATE, &state), 0);
+    CHECK_EQUAL(state.general.rip, 1);
+    CHECK_EQUAL(device->memory[UNTOUCHED], 0xa5);
+}
+
+/* The guest takes no interrupts: the second one stays with the program. */
+static void test_interrupts(struct device *device)
+{
+    load_loop(device);
+    for (uint8_t i = 0; i < 2; i++) {
+        device->run->immediate_exit = 1;
+        device->run->has_interrupt = 1;
+        device->run->interrupt = 0x21 + i;
+        CHECK_FAILS(ioctl(device->vcpu, TRAPEZE_VTX_RUN, 0), EINTR);
+        CHECK_EQUAL(device->run->has_interrupt, i);
+        CHECK_EQUAL(device->run->interrupt_ready, 0);
+    }
+}
+
 /* out 0x10, al rings; out 0x11, al comes out. */
 static void test_doorbell(int descriptor)
 {
@@ -344,7 +436,7 @@ static void test_doorbell(int descriptor)
     int event = eventfd(0, EFD_NONBLOCK);
     struct trapeze_vtx_doorbell doorbell = {.event = event, .port = 0x10, .size = 1};
     CHECK_EQUAL(ioctl(device.vm, TRAPEZE_VTX_SET_DOORBELL, &doorbell), 0);
-    device.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    device.memory = anonymous_memory();
     struct trapeze_vtx_memory memory = slot(&device, 0, MEMORY);
     struct trapeze_vtx_vcpu vcpu = {.index = 3};
     CHECK_EQUAL(ioctl(device.vm, TRAPEZE_VTX_SET_MEMORY, &memory), 0);
@@ -381,10 +473,14 @@ int main(void)
     test_doorbell(descriptor);
     test_memory_gone();
     test_memory_kept();
+    test_file_memory();
     if (open_device(&device)) {
+        test_completion(&device);
+        test_program_kept(&device);
         test_vcpu_calls(&device);
         test_signals(&device);
         test_fork(&device);
+        test_interrupts(&device);
         test_garbage(&device);
     }
     close_device(&device);

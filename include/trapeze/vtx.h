@@ -275,10 +275,11 @@ struct trapeze_vtx_run {
     /* Written by the program, read at each run. */
     __u8 immediate_exit; /* not 0: complete the last exit, and return with EINTR */
     __u8 window_wanted;  /* not 0: return as soon as an interrupt can be taken */
-    __u8 has_interrupt;  /* not 0: `interrupt` is to be taken as soon as it can be; then 0 */
-    __u8 interrupt;      /* its vector */
-    __u8 nmi;            /* not 0: an NMI more; then 0 */
-    __u8 cr8;            /* the task priority, both ways */
+    /* Not 0: `interrupt` is to be taken as soon as it can be; 0 once the module has it. */
+    __u8 has_interrupt;
+    __u8 interrupt; /* its vector */
+    __u8 nmi;       /* not 0: an NMI more; then 0 */
+    __u8 cr8;       /* the task priority, both ways */
     __u8 reserved_in[10];
 
     /* Written by the module when a run returns. */

@@ -130,6 +130,8 @@ def trouble_cases(files):
     yield Case("device-is-roots", "stat -c '%a %U' /dev/trapeze", verify_words(0, "660 root"))
     yield Case("nobody-may", f"su -s /bin/sh -c '{RUN} /files/exit5.bin' nobody",
                verify_words(MONITOR_ERROR, "no permission for /dev/trapeze", "udev"))
+    yield Case("limit", f"chgrp kvm /dev/trapeze; su -s /bin/sh -c 'ulimit -l 0; {RUN} /files/exit5.bin' user",
+               verify_words(MONITOR_ERROR, "pinned memory", "ulimit -l"))
     yield Case("group-may", f"chgrp kvm /dev/trapeze; su -s /bin/sh -c '{RUN} /files/exit5.bin' user", verify_words(5))
     yield Case("no-device", f"mv /dev/trapeze /dev/not; {RUN} exit5.bin; s=$?; mv /dev/not /dev/trapeze; exit $s",
                verify_words(MONITOR_ERROR, "/dev/trapeze is not there", "insmod"))

@@ -10,13 +10,16 @@
 
 /* ---- what the program asks for ---- */
 
-/* Each byte is read once: its program may write meanwhile. Returns whether it only completes. */
+/*
+ * Each byte is read once: its program may write meanwhile. An interrupt is left where it is while
+ * another one waits here. Returns whether the run only completes.
+ */
 static bool take_wishes(struct vcpu *vcpu)
 {
     struct trapeze_vtx_run *shared = vcpu->shared;
     vcpu->core.cr8 = READ_ONCE(shared->cr8) & 0xf;
     vcpu->window_wanted = READ_ONCE(shared->window_wanted) != 0;
-    if (READ_ONCE(shared->has_interrupt) != 0) {
+    if (!vcpu->interrupt_waits && READ_ONCE(shared->has_interrupt) != 0) {
         vcpu->interrupt_waits = true;
         vcpu->interrupt = READ_ONCE(shared->interrupt);
         WRITE_ONCE(shared->has_interrupt, 0);
@@ -71,6 +74,25 @@ static bool rings_doorbell(struct vcpu *vcpu)
 
 /* ---- one stay in the guest ---- */
 
+#define NOT_MISSING (~0ull) /* no guest has so much memory */
+
+/*
+ * What is left of the last exit. *outcome says how that ended if it is not done: memory that is
+ * missing is mapped first, and then it goes on.
+ */
+static bool complete_exit(struct vcpu *vcpu, enum vtx_outcome *outcome)
+{
+    bool is_done;
+    vcpu->core.missing.address = NOT_MISSING;
+    is_done = vtx_vcpu_complete(&vcpu->core);
+    if (vcpu->core.completion != NULL && vcpu->core.missing.address != NOT_MISSING) {
+        *outcome = VTX_MEMORY;
+        return false;
+    }
+    *outcome = VTX_EXIT; /* the instruction makes another access */
+    return is_done;
+}
+
 /*
  * Completes the last exit and, unless that was all that is wanted, runs the guest. Signals are
  * looked for with interrupts off: one that comes later sends this processor an interrupt, which
@@ -78,11 +100,12 @@ static bool rings_doorbell(struct vcpu *vcpu)
  */
 static enum vtx_outcome run_in_context(struct vcpu *vcpu, bool only_complete)
 {
+    enum vtx_outcome outcome;
     unsigned int rings;
-    if (!vtx_vcpu_complete(&vcpu->core)) {
-        return VTX_EXIT; /* the instruction makes another access */
+    if (!complete_exit(vcpu, &outcome)) {
+        return outcome;
     }
-    if (vcpu->core.completion == NULL && offer_interrupt(vcpu)) {
+    if (offer_interrupt(vcpu)) {
         vcpu->core.exit.reason = EXIT_INTERRUPT_WINDOW;
         return VTX_EXIT;
     }
@@ -90,7 +113,7 @@ static enum vtx_outcome run_in_context(struct vcpu *vcpu, bool only_complete)
         return VTX_INTERRUPT;
     }
     for (rings = 0; rings < RINGS_MAX; rings++) {
-        enum vtx_outcome outcome = vtx_vcpu_run(&vcpu->core);
+        outcome = vtx_vcpu_run(&vcpu->core);
         if (outcome != VTX_EXIT || !rings_doorbell(vcpu)) {
             return outcome;
         }
@@ -108,7 +131,8 @@ static int stay(struct vcpu *vcpu, bool only_complete, enum vtx_outcome *outcome
     if (code == 0) {
         context_enter(vcpu, &host);
         *outcome = run_in_context(vcpu, only_complete);
-        vcpu->interrupt_ready = vcpu->core.completion == NULL && vtx_can_interrupt(&vcpu->core);
+        vcpu->interrupt_ready = !vcpu->interrupt_waits && vcpu->core.completion == NULL &&
+                                vtx_can_interrupt(&vcpu->core);
         context_leave(vcpu, &host);
         local_irq_enable(); /* an interrupt that ended the stay is served here */
     }
@@ -121,6 +145,18 @@ static bool is_for_program(const struct vcpu *vcpu, enum vtx_outcome outcome)
 {
     return outcome == VTX_EXIT && vcpu->core.exit.reason != EXIT_KICKED &&
            !(vcpu->core.exit.reason == EXIT_INTERRUPT_WINDOW && vcpu->interrupt_waits);
+}
+
+/*
+ * An instruction that was begun is ended whatever calls, as its program has served it; each turn
+ * has mapped a page that it needs. Whoever is killed needs no more.
+ */
+static bool goes_on(const struct vcpu *vcpu, bool only_complete)
+{
+    if (vcpu->core.completion != NULL) {
+        return !fatal_signal_pending(current);
+    }
+    return !only_complete && !signal_pending(current);
 }
 
 /* ---- all of it ---- */
@@ -148,8 +184,7 @@ int vcpu_run(struct vcpu *vcpu)
             code = memory_map(vcpu->vm, vcpu->core.missing.address);
         }
         cond_resched();
-    } while (code == 0 && !is_for_program(vcpu, outcome) && !only_complete &&
-             !signal_pending(current));
+    } while (code == 0 && !is_for_program(vcpu, outcome) && goes_on(vcpu, only_complete));
     if (code == 0 && !is_for_program(vcpu, outcome)) {
         code = -EINTR;
     }
