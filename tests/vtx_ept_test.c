@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "vtx_fake.h"
+#include "x86/vmx.h"
 
 #define GIB  (UINT64_C(1) << 30)
 #define MIB  (UINT64_C(1) << 20)
@@ -82,6 +83,19 @@ static void test_sizes(void)
     CHECK_EQUAL(map(0, HIGH, 2 * MIB), VTX_OK);
     CHECK_EQUAL(size_at(0), 4 * KIB);
     CHECK_EQUAL(at(2 * MIB - 1), HIGH + 2 * MIB - 1);
+    finish();
+}
+
+/* The memory type is the host's, whatever the guest's PAT says. */
+static void test_ignores_pat(void)
+{
+    start();
+    map(0, HIGH, GIB);
+    map(4 * GIB, HIGH, 4 * KIB);
+    const uint64_t *root = ept.root.at;
+    const uint64_t *table = fake_host.pointer(fake_host.context, root[0] & ~UINT64_C(0xfff));
+    CHECK((table[0] & VMX_EPT_IGNORE_PAT) != 0);
+    CHECK((table[4] & VMX_EPT_IGNORE_PAT) == 0); /* reserved where an entry leads to a table */
     finish();
 }
 
@@ -175,6 +189,7 @@ int main(void)
 {
     test_pointer();
     test_sizes();
+    test_ignores_pat();
     test_split();
     test_unmap();
     test_refused();

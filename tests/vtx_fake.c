@@ -419,6 +419,7 @@ uint64_t vtx_read_dr(unsigned int number)
 
 void vtx_write_dr(unsigned int number, uint64_t value)
 {
+    fake.moved_breakpoints += number < 4 && (fake.dr[7] & 0xff) != 0;
     fake.dr[number] = value;
 }
 

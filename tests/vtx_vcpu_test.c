@@ -190,6 +190,7 @@ static void test_context(void)
     CHECK_EQUAL(fake_msr(X86_MSR_IA32_LSTAR), 0x4444);
     CHECK_EQUAL(fake.dr[1], 0x5555);
     CHECK_EQUAL(fake.dr[7], X86_DR7_ONE);
+    CHECK_EQUAL(fake.moved_breakpoints, 0); /* a guest's must not be on in the host */
     CHECK_EQUAL(fake.xcr0, 3);
     CHECK_EQUAL(fake.last_xrstor, 7);
     fake_set_msr(X86_MSR_IA32_LSTAR, 0x4445); /* the guest's own WRMSR */

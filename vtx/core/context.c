@@ -57,11 +57,11 @@ static void leave_msrs(struct vtx_vcpu *vcpu)
 static void enter_debug_registers(struct vtx_vcpu *vcpu)
 {
     vcpu->host_dr7 = vtx_read_dr(7);
+    vtx_write_dr(7, X86_DR7_ONE);
     for (unsigned int i = 0; i < 4; i++) {
         vcpu->host_dr[i] = vtx_read_dr(i);
         vtx_write_dr(i, vcpu->dr[i]);
     }
-    vtx_write_dr(7, X86_DR7_ONE);
     vtx_write_dr(6, vcpu->dr6);
 }
 

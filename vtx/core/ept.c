@@ -169,7 +169,8 @@ enum vtx_status vtx_ept_map(struct vtx_ept *ept, uint64_t guest, uint64_t physic
         !are_permissions(ept, permissions)) {
         return VTX_INVALID;
     }
-    uint64_t attributes = permissions | (uint64_t)type << VMX_EPT_TYPE_SHIFT;
+    /* The guest's own PAT would make memory that the host has cached uncached. */
+    uint64_t attributes = permissions | (uint64_t)type << VMX_EPT_TYPE_SHIFT | VMX_EPT_IGNORE_PAT;
     while (length != 0) {
         unsigned int level = page_level(ept, guest, physical, length, size_max);
         if (!set_page(ept, guest, physical | attributes, &level)) {
