@@ -669,6 +669,10 @@ static void test_unserved(void)
     struct planned planned = PLAN(&mode, &registers, 0x0f, 0x28, 0x03); /* movaps xmm0, [rbx] */
     check_unserved(&planned);
     CHECK(strstr(planned.access.why, "vector") != NULL);
+    planned = PLAN(&mode, &registers, 0x8b, 0x03); /* mov eax, [rbx], were it 16 bytes */
+    planned.in.memory_size = 16;
+    planned.result = mmio_access_plan(&mode, &planned.in, &registers, &planned.access);
+    check_unserved(&planned);
     planned = PLAN(&mode, &registers, 0xdd, 0x03); /* fld qword [rbx] */
     check_unserved(&planned);
     planned = PLAN(&mode, &registers, 0xd1, 0x23); /* shl dword [rbx], 1 */

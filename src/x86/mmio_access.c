@@ -209,7 +209,8 @@ enum mmio_access_result mmio_access_plan(const struct mmio_mode *mode,
     const struct planner planner = {mode, in, before, access};
     bool good;
     *access = (struct mmio_access){.after = *before};
-    if (operation == NULL || (operation->kind == MMIO_KIND_MODRM && !x86_has_memory_operand(in))) {
+    bool has_values = operation != NULL && in->memory_size <= sizeof(access->write_value);
+    if (!has_values || (operation->kind == MMIO_KIND_MODRM && !x86_has_memory_operand(in))) {
         access->why = why_unserved(in);
         return MMIO_ACCESS_UNSERVED;
     }
