@@ -72,9 +72,13 @@ static void test_nmi(void)
     CHECK_EQUAL(fake.injected, EVENT(ENTRY_NMI, 2));
     /* Blocked: the window, in which it comes. */
     set_blocking(ENTRY_BLOCKING_NMI);
+    set_flags(X86_FLAGS_IF);
     vtx_inject_nmi(vcpu);
+    CHECK(vtx_can_interrupt(vcpu)); /* interrupts do not wait for the other handler's end */
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(fake.injected, 0);
+    set_blocking(0);
+    CHECK(!vtx_can_interrupt(vcpu)); /* the NMI goes first */
     CHECK(has(VMCS_PRIMARY_CONTROLS, VMX_PRIMARY_NMI_WINDOW));
     set_blocking(ENTRY_BLOCKING_MOV_SS);
     CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
@@ -223,9 +227,36 @@ static void test_passed_on(void)
     CHECK_EQUAL(exception(EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_MC), 0, 0, 0), VTX_EXIT);
     CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_INTERNAL);
     CHECK(strstr(machine.vcpu->exit.internal.text, "machine check") != NULL);
+    CHECK_EQUAL(fake.machine_check_count, 1); /* and the host's handler has run */
+    const uint32_t failed = VMX_REASON_ENTRY_MACHINE_CHECK | VMX_REASON_ENTRY_FAILED;
+    CHECK_EQUAL(fake_run(&machine, (struct fake_exit){.reason = failed}), VTX_EXIT);
+    CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_ENTRY_FAILED);
+    CHECK_EQUAL(fake.machine_check_count, 2);
     CHECK(fake_machine_stop(&machine));
+}
+
+/* Without these a guest could keep the processor to itself for ever. */
+static void test_endless_exceptions(void)
+{
+    const uint32_t step = EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_DB);
+    const uint32_t alignment = EVENT(ENTRY_HARDWARE_EXCEPTION, X86_VECTOR_AC) | WITH_ERROR;
     fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
-    CHECK_EQUAL(fake_field(VMCS_EXCEPTION_BITMAP), 1u << X86_VECTOR_MC);
+    CHECK_EQUAL(fake_field(VMCS_EXCEPTION_BITMAP),
+                1u << X86_VECTOR_MC | 1u << X86_VECTOR_DB | 1u << X86_VECTOR_AC);
+    CHECK_EQUAL(exception(alignment, 0, 0, 0), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, alignment);
+    CHECK_EQUAL(exception(step, 0, X86_DR6_BS, 0), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, step);
+    CHECK_EQUAL(fake.dr[6], X86_DR6_ONES | X86_DR6_BS);
+    CHECK_EQUAL(exception(step, 0, 2, 0), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.dr[6], X86_DR6_ONES | X86_DR6_BS | 2); /* BS is for software to clear */
+    /* The step after an STI: the shadow is still there, and so is the step. */
+    fake_set_field(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, ENTRY_PENDING_BS);
+    set_flags(X86_FLAGS_IF | X86_FLAGS_TF);
+    set_blocking(ENTRY_BLOCKING_STI);
+    CHECK_EQUAL(exception(step, 0, X86_DR6_BS, 0), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, step);
+    CHECK_EQUAL(fake.entries, 8);
     CHECK(fake_machine_stop(&machine));
 }
 
@@ -331,6 +362,7 @@ int main(void)
     test_exception_in_real_mode();
     test_delivered_again();
     test_passed_on();
+    test_endless_exceptions();
     test_real_mode();
     test_double_faults();
     test_halted();

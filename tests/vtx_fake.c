@@ -306,6 +306,9 @@ static void take_exit(struct fake_exit exit)
     fake.vmcs[VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE] = exit.interruption_error;
     fake.vmcs[VMCS_IDT_VECTORING_INFORMATION] = exit.vectoring;
     fake.vmcs[VMCS_IDT_VECTORING_ERROR_CODE] = exit.vectoring_error;
+    if (exit.reason == VMX_REASON_EXCEPTION_OR_NMI && (uint8_t)exit.interruption == X86_VECTOR_DB) {
+        fake.vmcs[VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS] = 0; /* it is no longer pending */
+    }
     uint64_t efer = fake.vmcs[VMCS_GUEST_IA32_EFER];
     if ((efer & X86_EFER_LMA) != 0) {
         fake.vmcs[VMCS_VM_ENTRY_CONTROLS] |= ENTRY_IA32E_MODE_GUEST;
@@ -357,6 +360,11 @@ uint64_t vtx_exit_address(void)
 void vtx_call_nmi_handler(void)
 {
     fake.nmi_count++;
+}
+
+void vtx_call_machine_check_handler(void)
+{
+    fake.machine_check_count++;
 }
 
 void vtx_read_host_registers(struct vtx_host_registers *registers)
@@ -426,11 +434,6 @@ void vtx_write_dr(unsigned int number, uint64_t value)
 uint64_t vtx_rdtsc(void)
 {
     return fake.tsc;
-}
-
-void vtx_wbinvd(void)
-{
-    fake.wbinvd_count++;
 }
 
 bool vtx_rdrand(uint64_t *value)

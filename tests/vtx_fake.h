@@ -55,7 +55,7 @@ struct fake_processor {
     void (*guest)(void); /* called at each entry that succeeds, before the exit; may be NULL */
 
     /* What happened. */
-    unsigned int entries, invept_count, invvpid_count, nmi_count, wbinvd_count, unknown_msrs;
+    unsigned int entries, invept_count, invvpid_count, nmi_count, machine_check_count, unknown_msrs;
     unsigned int moved_breakpoints; /* DR0-DR3 written while DR7 has any of them on */
     uint32_t injected, injected_error, injected_length; /* at the last entry */
     uint64_t last_xrstor, last_xsave;                   /* components */

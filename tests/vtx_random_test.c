@@ -109,12 +109,16 @@ static void make_possible(struct fake_exit *exit)
 static void stir_registers(void)
 {
     struct vtx_vcpu *vcpu = machine.vcpu;
-    const uint64_t flags = X86_FLAGS_IF | X86_FLAGS_DF | X86_FLAGS_AC | X86_FLAGS_CF;
+    const uint64_t flags = X86_FLAGS_IF | X86_FLAGS_DF | X86_FLAGS_AC | X86_FLAGS_CF | X86_FLAGS_TF;
     if (!vtx_event_pending(vcpu)) {
-        fake_set_field(VMCS_GUEST_RFLAGS, X86_FLAGS_ONE | (random64() & flags));
-        fake_set_field(VMCS_GUEST_INTERRUPTIBILITY_STATE,
-                       below(8) == 0 ? ENTRY_BLOCKING_MOV_SS : 0);
-        fake_set_field(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, 0);
+        uint64_t now = X86_FLAGS_ONE | (random64() & flags);
+        uint64_t blocking = below(8) != 0                           ? 0
+                            : (now & X86_FLAGS_IF) != 0 && below(2) ? ENTRY_BLOCKING_STI
+                                                                    : ENTRY_BLOCKING_MOV_SS;
+        bool step = blocking != 0 && (now & X86_FLAGS_TF) != 0;
+        fake_set_field(VMCS_GUEST_RFLAGS, now);
+        fake_set_field(VMCS_GUEST_INTERRUPTIBILITY_STATE, blocking);
+        fake_set_field(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, step ? ENTRY_PENDING_BS : 0);
     }
     vcpu->registers.gpr[below(X86_GPR_COUNT)] = interesting();
     if (below(2) == 0) {

@@ -8,7 +8,6 @@
 #define PENDING_RESERVED         (entry_bits_from(17) | UINT64_C(0xa7f0)) /* 15, 13, 10:4 */
 /* With RTM all bits but RTM itself and "enabled breakpoint" are clear. */
 #define PENDING_NOT_WITH_RTM (~(ENTRY_PENDING_RTM | ENTRY_PENDING_BREAKPOINT))
-#define DEBUGCTL_BTF         (UINT64_C(1) << 1)
 #define VMCS_ALIGNMENT       UINT64_C(0xfff)
 #define VMCS_REVISION        0x7fffffffu
 #define VMCS_SHADOW          (1u << 31)
@@ -182,7 +181,7 @@ static bool holds_back_traps(const struct entry_guest_state *state)
 
 static bool steps(const struct entry_guest_state *state)
 {
-    return (state->rflags & X86_FLAGS_TF) != 0 && (state->debugctl & DEBUGCTL_BTF) == 0;
+    return (state->rflags & X86_FLAGS_TF) != 0 && (state->debugctl & ENTRY_DEBUGCTL_BTF) == 0;
 }
 
 static bool pending_bs_set(const struct entry_guest_state *state, unsigned int instance)

@@ -94,6 +94,8 @@ enum entry_activity {
 #define ENTRY_PENDING_BS         (UINT64_C(1) << 14)
 #define ENTRY_PENDING_RTM        (UINT64_C(1) << 16)
 
+/* Of IA32_DEBUGCTL. */
+#define ENTRY_DEBUGCTL_BTF (UINT64_C(1) << 1) /* single steps go from branch to branch */
 #define ENTRY_DEBUGCTL_BLD (UINT64_C(1) << 2) /* OS bus-lock detection */
 
 /* "VM-Entry Controls" */

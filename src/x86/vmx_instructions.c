@@ -94,6 +94,11 @@ void vtx_call_nmi_handler(void)
     __asm__ volatile("int $2" : : : "memory");
 }
 
+void vtx_call_machine_check_handler(void)
+{
+    __asm__ volatile("int $18" : : : "memory");
+}
+
 /* ---- segments and tables ---- */
 
 struct table_operand {
@@ -232,11 +237,6 @@ uint64_t vtx_rdtsc(void)
     uint32_t low, high;
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
     return low | (uint64_t)high << 32;
-}
-
-void vtx_wbinvd(void)
-{
-    __asm__ volatile("wbinvd" : : : "memory");
 }
 
 bool vtx_rdrand(uint64_t *value)

@@ -37,8 +37,9 @@ enum vtx_result vtx_vmwrite(uint32_t encoding, uint64_t value);
 enum vtx_result vtx_invept(uint64_t type, uint64_t ept_pointer);
 enum vtx_result vtx_invvpid(uint64_t type, uint16_t vpid, uint64_t linear);
 
-/* Runs the handler of the processor's own NMI (INT 2), as after a VM exit by one. */
+/* The host's own handler of what made the guest exit: INT 2, INT 18. */
 void vtx_call_nmi_handler(void);
+void vtx_call_machine_check_handler(void);
 
 /* The host state that is not in control registers or MSRs. */
 struct vtx_host_registers {
@@ -75,7 +76,6 @@ void vtx_wrmsr(uint32_t index, uint64_t value);
 
 struct cpuid_registers vtx_cpuid(uint32_t leaf, uint32_t subleaf);
 uint64_t vtx_rdtsc(void);
-void vtx_wbinvd(void);
 /* False if there is no random number at the moment. */
 bool vtx_rdrand(uint64_t *value);
 bool vtx_rdseed(uint64_t *value);

@@ -90,12 +90,14 @@ void vtx_set_controls(struct vtx_vcpu *vcpu, enum vtx_controls controls, uint32_
 }
 
 /*
- * The exceptions that exit. Machine checks are the host's. A monitor that traps all sees the rest
- * as well, and passes them on.
+ * The exceptions that exit. Machine checks are the host's. #DB and #AC can make a guest's delivery
+ * of exceptions one that never ends, in which the processor looks for no interrupt: the exit ends
+ * it. They are passed on, as is all the rest where a monitor traps all.
  */
 static uint32_t exception_bitmap(enum vtx_policy policy)
 {
-    return policy == VTX_TRAP_ALL ? UINT32_MAX : 1u << X86_VECTOR_MC;
+    const uint32_t always = 1u << X86_VECTOR_MC | 1u << X86_VECTOR_DB | 1u << X86_VECTOR_AC;
+    return policy == VTX_TRAP_ALL ? UINT32_MAX : always;
 }
 
 void vtx_write_controls(struct vtx_vcpu *vcpu)

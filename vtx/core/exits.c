@@ -7,18 +7,30 @@
 
 /* ---- the next instruction ---- */
 
-/* Blocking by STI and MOV SS is over, and a single step is due. */
-void vtx_end_instruction(struct vtx_vcpu *vcpu)
+#define SHADOWS ((uint64_t)(ENTRY_BLOCKING_STI | ENTRY_BLOCKING_MOV_SS))
+
+bool vtx_is_shadowed(struct vtx_vcpu *vcpu)
 {
-    const uint64_t shadows = ENTRY_BLOCKING_STI | ENTRY_BLOCKING_MOV_SS;
-    uint64_t blocking = vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    if ((blocking & shadows) != 0) {
-        vtx_set(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE, blocking & ~shadows);
-    }
-    if ((vtx_get(vcpu, VMCS_GUEST_RFLAGS) & X86_FLAGS_TF) != 0) {
+    return (vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE) & SHADOWS) != 0;
+}
+
+/* With IA32_DEBUGCTL.BTF only branches are steps; no guest's WRMSR sets it, but a state may. */
+void vtx_make_step_due(struct vtx_vcpu *vcpu)
+{
+    if ((vtx_get(vcpu, VMCS_GUEST_RFLAGS) & X86_FLAGS_TF) != 0 &&
+        (vtx_get(vcpu, VMCS_GUEST_IA32_DEBUGCTL) & ENTRY_DEBUGCTL_BTF) == 0) {
         uint64_t pending = vtx_get(vcpu, VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS);
         vtx_set(vcpu, VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, pending | ENTRY_PENDING_BS);
     }
+}
+
+void vtx_end_instruction(struct vtx_vcpu *vcpu)
+{
+    if (vtx_is_shadowed(vcpu)) {
+        uint64_t blocking = vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE);
+        vtx_set(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE, blocking & ~SHADOWS);
+    }
+    vtx_make_step_due(vcpu);
 }
 
 enum vtx_step vtx_skip(struct vtx_vcpu *vcpu)
@@ -66,13 +78,6 @@ static enum vtx_step hlt(struct vtx_vcpu *vcpu)
 static enum vtx_step monitor_or_mwait(struct vtx_vcpu *vcpu)
 {
     return cpuid_has(vcpu->cpuid, X86_FEATURE_MONITOR) ? vtx_skip(vcpu) : invalid_opcode(vcpu);
-}
-
-/* INVD would throw away what others have written: it writes back as well. */
-static enum vtx_step write_back_caches(struct vtx_vcpu *vcpu)
-{
-    vtx_wbinvd();
-    return vtx_skip(vcpu);
 }
 
 static enum vtx_step invlpg(struct vtx_vcpu *vcpu)
@@ -140,14 +145,22 @@ static enum vtx_step complete_hypercall(struct vtx_vcpu *vcpu)
     return VTX_STEP_RESUME;
 }
 
+#define HYPERCALL_NOT_PERMITTED UINT64_MAX /* -EPERM */
+
+/* Hypercalls are for the guest's kernel; outside 64-bit mode registers are 32 bits wide. */
 static enum vtx_step vmcall(struct vtx_vcpu *vcpu)
 {
-    const uint64_t *gpr = vcpu->registers.gpr;
-    vcpu->exit.hypercall.number = gpr[X86_RAX];
-    vcpu->exit.hypercall.arguments[0] = gpr[X86_RBX];
-    vcpu->exit.hypercall.arguments[1] = gpr[X86_RCX];
-    vcpu->exit.hypercall.arguments[2] = gpr[X86_RDX];
-    vcpu->exit.hypercall.arguments[3] = gpr[X86_RSI];
+    static const enum x86_gpr from[] = {X86_RBX, X86_RCX, X86_RDX, X86_RSI};
+    uint64_t *gpr = vcpu->registers.gpr;
+    uint64_t mask = vtx_guest_is_64bit(vcpu) ? UINT64_MAX : UINT32_MAX;
+    if (vtx_guest_cpl(vcpu) != 0) {
+        gpr[X86_RAX] = HYPERCALL_NOT_PERMITTED & mask;
+        return vtx_skip(vcpu);
+    }
+    vcpu->exit.hypercall.number = gpr[X86_RAX] & mask;
+    for (unsigned int i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
+        vcpu->exit.hypercall.arguments[i] = gpr[from[i]] & mask;
+    }
     vcpu->exit.hypercall.result = 0;
     vcpu->completion = complete_hypercall;
     vtx_skip(vcpu);
@@ -172,8 +185,9 @@ static enum vtx_step task_switch(struct vtx_vcpu *vcpu)
 /* ---- the table ---- */
 
 /*
- * Reasons without a handler come only with controls that the core does not set; should one come all
- * the same, the embedder gets its name.
+ * WBINVD and INVD do nothing: memory is write-back for everyone, no device looks past the caches,
+ * and a guest must not empty the host's. Reasons without a handler come only with controls that the
+ * core does not set; should one come all the same, the embedder gets its name.
  */
 static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) = {
     [VMX_REASON_EXCEPTION_OR_NMI] = vtx_exit_exception_or_nmi,
@@ -185,7 +199,7 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_CPUID] = vtx_exit_cpuid,
     [VMX_REASON_GETSEC] = invalid_opcode,
     [VMX_REASON_HLT] = hlt,
-    [VMX_REASON_INVD] = write_back_caches,
+    [VMX_REASON_INVD] = vtx_skip,
     [VMX_REASON_INVLPG] = invlpg,
     [VMX_REASON_RDPMC] = general_protection,
     [VMX_REASON_RDTSC] = rdtsc,
@@ -207,7 +221,7 @@ static enum vtx_step (*const handlers[VMX_REASON_COUNT])(struct vtx_vcpu *vcpu) 
     [VMX_REASON_RDTSCP] = rdtscp,
     [VMX_REASON_PREEMPTION_TIMER] = preemption_timer,
     [VMX_REASON_INVVPID] = invalid_opcode,
-    [VMX_REASON_WBINVD] = write_back_caches,
+    [VMX_REASON_WBINVD] = vtx_skip,
     [VMX_REASON_XSETBV] = xsetbv,
     [VMX_REASON_RDRAND] = rdrand,
     [VMX_REASON_INVPCID] = invpcid,

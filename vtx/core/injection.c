@@ -30,12 +30,13 @@ bool vtx_exception_pending(const struct vtx_vcpu *vcpu)
 
 /* ---- interrupts ---- */
 
+/* An NMI goes first; but one that waits for the end of another's handler holds nothing back. */
 bool vtx_can_interrupt(struct vtx_vcpu *vcpu)
 {
-    uint64_t shadows = ENTRY_BLOCKING_STI | ENTRY_BLOCKING_MOV_SS;
-    return !vtx_event_pending(vcpu) && !vcpu->nmi_pending &&
-           (vtx_get(vcpu, VMCS_GUEST_RFLAGS) & X86_FLAGS_IF) != 0 &&
-           (vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE) & shadows) == 0;
+    uint64_t blocking = vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    bool nmi_comes = vcpu->nmi_pending && (blocking & ENTRY_BLOCKING_NMI) == 0;
+    return !vtx_event_pending(vcpu) && !nmi_comes && !vtx_is_shadowed(vcpu) &&
+           (vtx_get(vcpu, VMCS_GUEST_RFLAGS) & X86_FLAGS_IF) != 0;
 }
 
 void vtx_inject_interrupt(struct vtx_vcpu *vcpu, uint8_t vector)
@@ -158,14 +159,20 @@ void vtx_restore_nmi_blocking(struct vtx_vcpu *vcpu, bool unblocked)
     }
 }
 
-/* "Exit Qualification for Debug Exceptions": DR6 would have got these bits, DR7.GD been cleared. */
+/*
+ * "Exit Qualification for Debug Exceptions": DR6 would have got these bits, DR7.GD been cleared.
+ * BD and BS stay until software clears them. A single step after STI exits in STI's shadow, which
+ * an entry takes only with the step still pending ("Checks on Guest Non-Register State").
+ */
 static void take_debug_exception(struct vtx_vcpu *vcpu)
 {
-    uint64_t causes = vtx_get(vcpu, VMCS_EXIT_QUALIFICATION);
-    uint64_t dr6 = vtx_read_dr(6) & ~(X86_DR6_BREAKPOINTS | X86_DR6_BD | X86_DR6_BS);
-    uint64_t valid = X86_DR6_BREAKPOINTS | X86_DR6_BD | X86_DR6_BS;
-    vtx_write_dr(6, dr6 | (causes & valid));
+    const uint64_t valid = X86_DR6_BREAKPOINTS | X86_DR6_BD | X86_DR6_BS;
+    uint64_t causes = vtx_get(vcpu, VMCS_EXIT_QUALIFICATION) & valid;
+    vtx_write_dr(6, (vtx_read_dr(6) & ~X86_DR6_BREAKPOINTS) | causes);
     vtx_set(vcpu, VMCS_GUEST_DR7, vtx_get(vcpu, VMCS_GUEST_DR7) & ~X86_DR7_GD);
+    if (vtx_is_shadowed(vcpu)) {
+        vtx_make_step_due(vcpu);
+    }
 }
 
 /* One that the exception bitmap had asked for: the guest gets it all the same. */
@@ -174,8 +181,10 @@ static enum vtx_step pass_on(struct vtx_vcpu *vcpu, uint32_t information)
     uint8_t vector = (uint8_t)information;
     enum vtx_step step;
     if (vector == X86_VECTOR_MC) {
-        return vtx_leave_in_words(vcpu, "a machine check while the guest ran; IA32_MCG_STATUS is",
-                                  vtx_rdmsr(X86_MSR_IA32_MCG_STATUS));
+        uint64_t status = vtx_rdmsr(X86_MSR_IA32_MCG_STATUS);
+        vtx_call_machine_check_handler();
+        return vtx_leave_in_words(vcpu, "a machine check while the guest ran; IA32_MCG_STATUS was",
+                                  status);
     }
     vtx_restore_nmi_blocking(vcpu, (information & VMX_INTERRUPTION_NMI_UNBLOCKED) != 0);
     if (combine(vcpu, vector, &step)) {

@@ -65,6 +65,10 @@ void vtx_flush_linear(struct vtx_vcpu *vcpu);
 
 /* ---- events ---- */
 
+/* Blocking by STI or MOV SS; and with RFLAGS.TF a #DB that is to come. */
+bool vtx_is_shadowed(struct vtx_vcpu *vcpu);
+void vtx_make_step_due(struct vtx_vcpu *vcpu);
+
 /* The instruction is done: shadows end, a single step is due; and vtx_skip moves RIP on as well. */
 void vtx_end_instruction(struct vtx_vcpu *vcpu);
 enum vtx_step vtx_skip(struct vtx_vcpu *vcpu);

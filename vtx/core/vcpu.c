@@ -153,6 +153,10 @@ static enum vtx_step leave_without_entry(struct vtx_vcpu *vcpu, enum vtx_result 
 
 static enum vtx_step leave_after_failed_entry(struct vtx_vcpu *vcpu)
 {
+    vtx_set(vcpu, VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, 0); /* it was not delivered: not again */
+    if ((vcpu->reason & VMX_REASON_BASIC) == VMX_REASON_ENTRY_MACHINE_CHECK) {
+        vtx_call_machine_check_handler();
+    }
     vcpu->exit.entry_failed.hardware_reason = vcpu->reason;
     vtx_explain_entry(vcpu, (uint32_t)vcpu->reason, vtx_get(vcpu, VMCS_EXIT_QUALIFICATION),
                       vcpu->exit.entry_failed.text, sizeof(vcpu->exit.entry_failed.text));
