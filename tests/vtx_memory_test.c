@@ -139,6 +139,14 @@ static void test_strings(void)
     CHECK_EQUAL((uint8_t)fake.injected, X86_VECTOR_PF);
     CHECK_EQUAL(fake.injected_error, X86_PF_WRITE);
     CHECK_EQUAL(fake.cr2, 0x800000);
+    /* Only its second page: that is the address, and no device has been asked either. */
+    const uint64_t beyond = 0x400000;
+    CHECK_EQUAL(fake_run(&machine, string(4, true, false, beyond - 2)), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected_error, X86_PF_WRITE);
+    CHECK_EQUAL(fake.cr2, beyond);
+    CHECK_EQUAL(fake_run(&machine, string(4, false, false, beyond - 2)), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected_error, 0);
+    CHECK_EQUAL(fake.cr2, beyond);
     CHECK(fake_machine_stop(&machine));
 }
 
@@ -380,6 +388,9 @@ static void test_table_registers(void)
     table(reason, LGDT, wide | NO_INDEX | NO_BASE, 0x900000); /* not mapped by the guest */
     CHECK_EQUAL((uint8_t)fake.injected, X86_VECTOR_PF);
     CHECK_EQUAL(fake.cr2, 0x900000);
+    table(reason, SGDT, wide | NO_INDEX | NO_BASE, 0x3ffffc); /* its second page is not */
+    CHECK_EQUAL(fake.injected_error, X86_PF_WRITE);
+    CHECK_EQUAL(fake.cr2, 0x400000);
     /* Real mode: 24 bits of base, addresses of 16 bits, from a segment. */
     fake_machine_set_mode(&machine, FAKE_REAL);
     fake_set_field(VMCS_GUEST_FS_BASE, 0x1000);

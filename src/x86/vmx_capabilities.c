@@ -7,6 +7,14 @@
 #include "x86/registers.h"
 #include "x86/vmx.h"
 
+#define LEAF_FEATURES  1u
+#define LEAF_XSAVE     0xdu
+#define LEAF_AMD       0x80000001u
+#define LEAF_ADDRESSES 0x80000008u
+
+#define FEATURES_ECX_OSXSAVE (1u << 27)
+#define AMD_EDX_RDTSCP       (1u << 27)
+
 enum vtx_feature_control vtx_feature_control_state(uint64_t value)
 {
     if ((value & VMX_FEATURE_CONTROL_LOCK) == 0) {
@@ -92,4 +100,66 @@ const char *vmx_missing(const struct vtx_capabilities *capabilities)
     }
     bool tells = (capabilities->basic & VMX_BASIC_IO_INFORMATION) != 0;
     return tells ? NULL : "information about INS and OUTS";
+}
+
+/* ---- from the processor ---- */
+
+static void read_controls(struct vtx_capabilities *to, uint64_t (*rdmsr)(uint32_t index))
+{
+    bool has_true = (to->basic & VMX_BASIC_TRUE_CONTROLS) != 0;
+    for (unsigned int i = 0; i < VTX_CONTROLS_COUNT; i++) {
+        bool secondary = i == VTX_CONTROLS_SECONDARY;
+        if (secondary && (to->allowed[VTX_CONTROLS_PRIMARY].may & VMX_PRIMARY_SECONDARY) == 0) {
+            continue; /* the MSR is not there */
+        }
+        uint64_t value = rdmsr(vmx_controls_msr((enum vtx_controls)i, has_true));
+        to->allowed[i] = (struct vtx_allowed){(uint32_t)value, (uint32_t)(value >> 32)};
+    }
+}
+
+static void read_ept_vpid(struct vtx_capabilities *to, uint64_t (*rdmsr)(uint32_t index))
+{
+    if (!vmx_may(to, VTX_CONTROLS_SECONDARY, VMX_SECONDARY_EPT) &&
+        !vmx_may(to, VTX_CONTROLS_SECONDARY, VMX_SECONDARY_VPID)) {
+        return; /* the MSR is not there */
+    }
+    to->ept_vpid = rdmsr(X86_MSR_IA32_VMX_EPT_VPID_CAP);
+    to->has_ept_2m = (to->ept_vpid & VMX_EPT_2M) != 0;
+    to->has_ept_1g = (to->ept_vpid & VMX_EPT_1G) != 0;
+    to->has_execute_only = (to->ept_vpid & VMX_EPT_EXECUTE_ONLY) != 0;
+    to->has_invept_single = (to->ept_vpid & VMX_EPT_INVEPT_SINGLE) != 0;
+    to->has_vpid = vmx_may(to, VTX_CONTROLS_SECONDARY, VMX_SECONDARY_VPID) &&
+                   (to->ept_vpid & VMX_VPID_INVVPID) != 0 &&
+                   (to->ept_vpid & VMX_VPID_INVVPID_SINGLE) != 0;
+}
+
+static void read_processor(struct vtx_capabilities *to,
+                           struct cpuid_registers (*cpuid)(uint32_t leaf, uint32_t subleaf))
+{
+    uint32_t sizes = cpuid(LEAF_ADDRESSES, 0).eax;
+    to->physical_address_bits = (uint8_t)sizes;
+    to->linear_address_bits = (uint8_t)(sizes >> 8);
+    to->has_rdtscp = (cpuid(LEAF_AMD, 0).edx & AMD_EDX_RDTSCP) != 0;
+    to->has_xsave = (cpuid(LEAF_FEATURES, 0).ecx & FEATURES_ECX_OSXSAVE) != 0;
+    if (to->has_xsave) {
+        to->xcr0_host = cpuid(LEAF_XSAVE, 0).eax & (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX);
+    }
+}
+
+void vmx_capabilities_from(struct vtx_capabilities *to, uint64_t (*rdmsr)(uint32_t index),
+                           struct cpuid_registers (*cpuid)(uint32_t leaf, uint32_t subleaf))
+{
+    *to = (struct vtx_capabilities){0};
+    to->basic = rdmsr(X86_MSR_IA32_VMX_BASIC);
+    to->revision = (uint32_t)(to->basic & VMX_BASIC_REVISION);
+    to->misc = rdmsr(X86_MSR_IA32_VMX_MISC);
+    to->cr0_fixed0 = rdmsr(X86_MSR_IA32_VMX_CR0_FIXED0);
+    to->cr0_fixed1 = rdmsr(X86_MSR_IA32_VMX_CR0_FIXED1);
+    to->cr4_fixed0 = rdmsr(X86_MSR_IA32_VMX_CR4_FIXED0);
+    to->cr4_fixed1 = rdmsr(X86_MSR_IA32_VMX_CR4_FIXED1);
+    to->timer_shift = (unsigned int)(to->misc & VMX_MISC_TIMER_SHIFT);
+    read_controls(to, rdmsr);
+    read_ept_vpid(to, rdmsr);
+    read_processor(to, cpuid);
+    to->has_preemption_timer = vmx_may(to, VTX_CONTROLS_PIN_BASED, VMX_PIN_PREEMPTION_TIMER);
 }

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "x86/cpuid.h"
+
 /* The allowed settings of 32 controls: a bit of `ones` must be 1, a bit not in `may` must be 0. */
 struct vtx_allowed {
     uint32_t ones; /* "allowed 0-settings": bits 31:0 of the MSR */
@@ -44,6 +46,10 @@ struct vtx_capabilities {
     bool has_preemption_timer, has_xsave, has_rdtscp;
     uint64_t xcr0_host; /* what a guest's XCR0 may have on this host */
 };
+
+/* Reads them by these two; the processor must have VT-x. */
+void vmx_capabilities_from(struct vtx_capabilities *to, uint64_t (*rdmsr)(uint32_t index),
+                           struct cpuid_registers (*cpuid)(uint32_t leaf, uint32_t subleaf));
 
 /* The MSR that tells the allowed settings; has_true: bit 55 of IA32_VMX_BASIC. */
 uint32_t vmx_controls_msr(enum vtx_controls controls, bool has_true);

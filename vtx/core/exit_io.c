@@ -8,7 +8,6 @@
 
 #include "vtx/core/internal.h"
 #include "x86/mmio_operation.h"
-#include "x86/paging.h"
 #include "x86/vmx_operand.h"
 
 uint64_t vtx_merge(uint64_t old, uint64_t value, unsigned int size)
@@ -54,7 +53,7 @@ static enum vtx_step complete_string(struct vtx_vcpu *vcpu)
             vcpu->completion = complete_string; /* the device has been read: only this again */
         }
         if (result != VTX_MEMORY_OK) {
-            return vtx_memory_step(vcpu, result, io->linear, &at);
+            return vtx_memory_step(vcpu, result, &at);
         }
     }
     return finish_string(vcpu);
@@ -93,10 +92,10 @@ static enum vtx_step start_string(struct vtx_vcpu *vcpu, uint64_t qualification)
         result = vtx_read_guest(vcpu, io->linear, io->data, io->size * io->count, user, &at);
     } else {
         /* Before the device is read: is there a place for it? What is there stays. */
-        result = vtx_translate(vcpu, io->linear, PAGING_WRITE, user, &at);
+        result = vtx_write_guest(vcpu, io->linear, NULL, io->size * io->count, user, &at);
     }
     if (result != VTX_MEMORY_OK) {
-        return vtx_memory_step(vcpu, result, io->linear, &at);
+        return vtx_memory_step(vcpu, result, &at);
     }
     vcpu->exit.pio.count = io->count;
     vcpu->completion = complete_string;

@@ -111,12 +111,12 @@ static enum vtx_step complete_read(struct vtx_vcpu *vcpu)
 
 /* Memory that is missing: the access again, once it is there. */
 static enum vtx_step wait_or_fail(struct vtx_vcpu *vcpu, enum vtx_memory_result result,
-                                  uint64_t linear, const struct vtx_translation *at)
+                                  const struct vtx_translation *at)
 {
     if (result == VTX_MEMORY_MISSING) {
         vcpu->completion = go_on;
     }
-    return vtx_memory_step(vcpu, result, linear, at);
+    return vtx_memory_step(vcpu, result, at);
 }
 
 /* Where an operand is. *pointer is NULL for a device's; one that crosses a page is none's. */
@@ -144,7 +144,7 @@ static enum vtx_step write_operand(struct vtx_vcpu *vcpu)
     void *pointer;
     enum vtx_memory_result result = locate(vcpu, &access->write, true, &at, &pointer);
     if (result != VTX_MEMORY_OK) {
-        return wait_or_fail(vcpu, result, access->write.linear, &at);
+        return wait_or_fail(vcpu, result, &at);
     }
     if (pointer == NULL) {
         return leave_for_device(vcpu, at.physical, access->write.size, true, commit);
@@ -163,7 +163,7 @@ static enum vtx_step go_on(struct vtx_vcpu *vcpu)
         const struct mmio_operand *operand = &access->read[mmio->reads_done];
         enum vtx_memory_result result = locate(vcpu, operand, false, &at, &pointer);
         if (result != VTX_MEMORY_OK) {
-            return wait_or_fail(vcpu, result, operand->linear, &at);
+            return wait_or_fail(vcpu, result, &at);
         }
         if (pointer == NULL) {
             return leave_for_device(vcpu, at.physical, operand->size, false, complete_read);
@@ -197,7 +197,7 @@ static enum vtx_step on_device(struct vtx_vcpu *vcpu, uint64_t physical)
         return vtx_leave_in_words(vcpu, "what accesses a device is no instruction: at", linear);
     }
     if (result != VTX_MEMORY_OK) {
-        return vtx_memory_step(vcpu, result, linear, &at);
+        return vtx_memory_step(vcpu, result, &at);
     }
     mmio->reads_done = 0;
     mmio->is_computed = false;

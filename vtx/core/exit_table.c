@@ -47,10 +47,9 @@ static struct operand read_operand(struct vtx_vcpu *vcpu)
 }
 
 static enum vtx_step finish(struct vtx_vcpu *vcpu, enum vtx_memory_result result,
-                            const struct operand *operand, const struct vtx_translation *at)
+                            const struct vtx_translation *at)
 {
-    return result == VTX_MEMORY_OK ? vtx_skip(vcpu)
-                                   : vtx_memory_step(vcpu, result, operand->linear, at);
+    return result == VTX_MEMORY_OK ? vtx_skip(vcpu) : vtx_memory_step(vcpu, result, at);
 }
 
 static enum vtx_step load_table(struct vtx_vcpu *vcpu, const struct operand *operand,
@@ -63,7 +62,7 @@ static enum vtx_step load_table(struct vtx_vcpu *vcpu, const struct operand *ope
     uint32_t size = operand->wide ? 10 : 6;
     enum vtx_memory_result result = vtx_read_guest(vcpu, operand->linear, bytes, size, false, &at);
     if (result != VTX_MEMORY_OK) {
-        return vtx_memory_step(vcpu, result, operand->linear, &at);
+        return vtx_memory_step(vcpu, result, &at);
     }
     memcpy(&limit, bytes, sizeof(limit));
     memcpy(&base, bytes + sizeof(limit), sizeof(base));
@@ -88,7 +87,7 @@ static enum vtx_step store_table(struct vtx_vcpu *vcpu, const struct operand *op
     memcpy(bytes + sizeof(limit), &base, sizeof(base));
     enum vtx_memory_result result = vtx_write_guest(
         vcpu, operand->linear, bytes, operand->wide ? 10 : 6, vtx_guest_cpl(vcpu) == 3, &at);
-    return finish(vcpu, result, operand, &at);
+    return finish(vcpu, result, &at);
 }
 
 enum vtx_step vtx_exit_table_register(struct vtx_vcpu *vcpu)
@@ -115,7 +114,7 @@ static enum vtx_step store_selector(struct vtx_vcpu *vcpu, const struct operand 
     }
     enum vtx_memory_result result = vtx_write_guest(
         vcpu, operand->linear, &selector, sizeof(selector), vtx_guest_cpl(vcpu) == 3, &at);
-    return finish(vcpu, result, operand, &at);
+    return finish(vcpu, result, &at);
 }
 
 static void put_segment(struct vtx_vcpu *vcpu, enum x86_segment_register number,
@@ -141,7 +140,7 @@ static enum vtx_step load_from_gdt(struct vtx_vcpu *vcpu, uint16_t selector, boo
     }
     enum vtx_memory_result result = vtx_read_guest(vcpu, linear, raw, size, false, &at);
     if (result != VTX_MEMORY_OK) {
-        return vtx_memory_step(vcpu, result, linear, &at);
+        return vtx_memory_step(vcpu, result, &at);
     }
     uint8_t fault = x86_system_descriptor_fault(raw[0], raw[1], is_task, size == 16);
     if (fault != 0) {
@@ -152,7 +151,7 @@ static enum vtx_step load_from_gdt(struct vtx_vcpu *vcpu, uint16_t selector, boo
         result = vtx_write_guest(vcpu, linear, raw, sizeof(raw[0]), false, &at);
     }
     if (result != VTX_MEMORY_OK) {
-        return vtx_memory_step(vcpu, result, linear, &at);
+        return vtx_memory_step(vcpu, result, &at);
     }
     struct x86_segment segment = x86_segment_from_descriptor64(raw[0], raw[1], selector);
     put_segment(vcpu, is_task ? X86_TR : X86_LDTR, &segment);
@@ -169,7 +168,7 @@ static enum vtx_step load_selector(struct vtx_vcpu *vcpu, const struct operand *
         enum vtx_memory_result result =
             vtx_read_guest(vcpu, operand->linear, &selector, sizeof(selector), false, &at);
         if (result != VTX_MEMORY_OK) {
-            return vtx_memory_step(vcpu, result, operand->linear, &at);
+            return vtx_memory_step(vcpu, result, &at);
         }
     }
     if (operand->identity == LLDT && (selector & X86_SELECTOR_INDEX) == 0) {

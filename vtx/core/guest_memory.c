@@ -42,6 +42,7 @@ enum vtx_memory_result vtx_translate(struct vtx_vcpu *vcpu, uint64_t linear, uns
 {
     struct walk walk = {vcpu, VTX_MEMORY_OK};
     uint64_t pdptes[4];
+    translation->linear = linear;
     struct paging_context context = {
         .cr0 = vtx_get(vcpu, VMCS_GUEST_CR0),
         .cr3 = vtx_get(vcpu, VMCS_GUEST_CR3),
@@ -87,8 +88,8 @@ bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t
     }
     bool good = paging_load_pdptes(&context, cr3, pdptes);
     if (walk.result != VTX_MEMORY_OK || !good) {
-        *step = good ? vtx_memory_step(vcpu, walk.result, cr3, NULL)
-                     : vtx_raise(vcpu, X86_VECTOR_GP, 0);
+        struct vtx_translation at = {.linear = cr3};
+        *step = good ? vtx_memory_step(vcpu, walk.result, &at) : vtx_raise(vcpu, X86_VECTOR_GP, 0);
         return false;
     }
     for (unsigned int i = 0; i < 4; i++) {
@@ -97,12 +98,15 @@ bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t
     return true;
 }
 
-/* Up to two pages: first where everything is, then the copy, which cannot fail. */
+/*
+ * Up to two pages: first where everything is, then the copy, which cannot fail. Neither into nor
+ * from: no copy.
+ */
 static enum vtx_memory_result copy(struct vtx_vcpu *vcpu, uint64_t linear, void *into,
                                    const void *from, uint32_t size, bool user,
                                    struct vtx_translation *at)
 {
-    bool write = from != NULL;
+    bool write = into == NULL;
     uint32_t first = (uint32_t)(VTX_PAGE_SIZE - linear % VTX_PAGE_SIZE);
     uint32_t sizes[2] = {size < first ? size : first, size < first ? 0 : size - first};
     void *pointers[2] = {NULL, NULL};
@@ -118,9 +122,9 @@ static enum vtx_memory_result copy(struct vtx_vcpu *vcpu, uint64_t linear, void 
         }
     }
     for (unsigned int i = 0; i < 2 && sizes[i] != 0; i++) {
-        if (write) {
+        if (from != NULL) {
             memcpy(pointers[i], (const uint8_t *)from + i * first, sizes[i]);
-        } else {
+        } else if (into != NULL) {
             memcpy((uint8_t *)into + i * first, pointers[i], sizes[i]);
         }
     }
@@ -139,19 +143,19 @@ enum vtx_memory_result vtx_write_guest(struct vtx_vcpu *vcpu, uint64_t linear, c
     return copy(vcpu, linear, NULL, data, size, user, at);
 }
 
-enum vtx_step vtx_memory_step(struct vtx_vcpu *vcpu, enum vtx_memory_result result, uint64_t linear,
+enum vtx_step vtx_memory_step(struct vtx_vcpu *vcpu, enum vtx_memory_result result,
                               const struct vtx_translation *translation)
 {
     switch (result) {
     case VTX_MEMORY_OK:
         return VTX_STEP_RESUME;
     case VTX_MEMORY_FAULT:
-        return vtx_raise_page_fault(vcpu, translation->error, linear);
+        return vtx_raise_page_fault(vcpu, translation->error, translation->linear);
     case VTX_MEMORY_MISSING:
         return VTX_STEP_MEMORY;
     default:
         return vtx_leave_in_words(
             vcpu, "the guest has tables or operands where there is no memory: at linear address",
-            linear);
+            translation->linear);
     }
 }

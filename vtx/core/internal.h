@@ -117,6 +117,7 @@ enum vtx_memory_result {
 };
 
 struct vtx_translation {
+    uint64_t linear;   /* what was looked for, or the first byte that did not work */
     uint64_t physical; /* guest physical */
     uint32_t error;    /* page-fault error code */
 };
@@ -129,7 +130,7 @@ enum vtx_memory_result vtx_translate(struct vtx_vcpu *vcpu, uint64_t linear, uns
 void *vtx_guest_pointer(struct vtx_vcpu *vcpu, uint64_t physical, bool is_write,
                         enum vtx_memory_result *result);
 
-/* Copies; nothing has been written unless VTX_MEMORY_OK. At most two pages. */
+/* Copies of at most two pages; written is all or nothing, and without data only tried. */
 enum vtx_memory_result vtx_read_guest(struct vtx_vcpu *vcpu, uint64_t linear, void *data,
                                       uint32_t size, bool user, struct vtx_translation *at);
 enum vtx_memory_result vtx_write_guest(struct vtx_vcpu *vcpu, uint64_t linear, const void *data,
@@ -140,7 +141,7 @@ bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t
                      enum vtx_step *step);
 
 /* What to do when an access was not VTX_MEMORY_OK. */
-enum vtx_step vtx_memory_step(struct vtx_vcpu *vcpu, enum vtx_memory_result result, uint64_t linear,
+enum vtx_step vtx_memory_step(struct vtx_vcpu *vcpu, enum vtx_memory_result result,
                               const struct vtx_translation *translation);
 
 /* ---- handlers that stand in files of their own ---- */
