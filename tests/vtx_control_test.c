@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "vtx/core/injection.h"
 #include "vtx_fake.h"
 
 static struct fake_machine machine;
@@ -174,10 +175,54 @@ static void test_modes(void)
     CHECK(fake_machine_stop(&machine));
 }
 
+/* A state without them has them loaded before the entry, once their memory is there. */
+static void test_pdptes_of_a_state(void)
+{
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
+    struct vtx_ept *ept = &machine.vm.ept;
+    vtx_ept_unmap(ept, 0, FAKE_MEMORY);
+    fake_machine_set_mode(&machine, FAKE_PAE);
+    CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_MEMORY);
+    CHECK_EQUAL(machine.vcpu->missing.address & ~UINT64_C(0xfff), 0x100000);
+    vtx_vcpu_get_state(machine.vcpu, X86_STATE_SYSTEM, &machine.state);
+    CHECK(!machine.state.pdptrs_known);
+    vtx_ept_map(ept, 0, FAKE_RAM, FAKE_MEMORY, VTX_EPT_ALL, VTX_WRITE_BACK, VTX_SIZE_4K);
+    CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
+    CHECK_EQUAL(fake_field(VMCS_GUEST_PDPTE0), 0x102001);
+    vtx_vcpu_get_state(machine.vcpu, X86_STATE_SYSTEM, &machine.state);
+    CHECK(machine.state.pdptrs_known);
+    /* Bad ones end the run in words: the guest has done nothing to get a #GP for. */
+    machine.state.pdptrs_known = false;
+    const uint64_t reserved = 3;
+    memcpy(fake_memory(0x100000), &reserved, sizeof(reserved));
+    vtx_vcpu_leave_context(machine.vcpu);
+    vtx_vcpu_set_state(machine.vcpu, X86_STATE_SYSTEM, &machine.state);
+    vtx_vcpu_enter_context(machine.vcpu);
+    CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_EXIT);
+    CHECK_EQUAL(machine.vcpu->exit.reason, EXIT_INTERNAL);
+    CHECK(!vtx_event_pending(machine.vcpu));
+    CHECK(fake_machine_stop(&machine));
+}
+
+/* CR4 has no feature whose state is not switched, whatever state and CPUID say. */
+static void test_cr4_of_a_state(void)
+{
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
+    machine.state.cr4 |= X86_CR4_PKE | X86_CR4_CET;
+    machine.state.pdptrs_known = false;
+    vtx_vcpu_leave_context(machine.vcpu);
+    vtx_vcpu_set_state(machine.vcpu, X86_STATE_SYSTEM, &machine.state);
+    vtx_vcpu_enter_context(machine.vcpu);
+    CHECK_EQUAL(fake_field(VMCS_GUEST_CR4) & (X86_CR4_PKE | X86_CR4_CET), 0);
+    CHECK_EQUAL(machine.vcpu->cr4_allowed & ~VMX_CR4_SUPPORTED, 0);
+    CHECK(fake_machine_stop(&machine));
+}
+
 /* PAE paging: the four PDPTEs come from memory, and are checked. */
 static void test_pdptes(void)
 {
     fake_machine_begin(&machine, VTX_TRAP_ALL, FAKE_PAE);
+    CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_INTERRUPT);
     CHECK_EQUAL(fake_field(VMCS_GUEST_PDPTE0), 0x102001);
     uint64_t entries[4] = {0x102001, 0, 0x103001, 0};
     memcpy(fake_memory(0x5000), entries, sizeof(entries));
@@ -302,6 +347,8 @@ int main(void)
     test_always_owned();
     test_modes();
     test_pdptes();
+    test_pdptes_of_a_state();
+    test_cr4_of_a_state();
     test_cr3_and_cr8();
     test_other_forms();
     test_debug_registers();

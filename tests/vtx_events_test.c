@@ -184,6 +184,40 @@ static void test_delivered_again(void)
     CHECK(fake_machine_stop(&machine));
 }
 
+/* An interrupt or NMI on its way is not lost when an embedder looks at the guest and writes back.
+ */
+static void test_state_while_delivered(void)
+{
+    fake_machine_begin(&machine, VTX_TRAP_SHADOW, FAKE_LONG);
+    struct vtx_vcpu *vcpu = machine.vcpu;
+    static struct x86_state state;
+    struct fake_exit exit = {.reason = VMX_REASON_EPT_VIOLATION,
+                             .physical = 0x3000,
+                             .qualification = VMX_EPT_VIOLATION_READ,
+                             .vectoring = EVENT(ENTRY_EXTERNAL_INTERRUPT, 0x33)};
+    set_flags(X86_FLAGS_IF);
+    CHECK_EQUAL(fake_run(&machine, exit), VTX_MEMORY);
+    vtx_vcpu_leave_context(vcpu);
+    vtx_vcpu_get_state(vcpu, X86_STATE_ALL, &state);
+    vtx_vcpu_set_state(vcpu, X86_STATE_ALL, &state);
+    CHECK_EQUAL(vcpu->event, EVENT(ENTRY_EXTERNAL_INTERRUPT, 0x33));
+    fake_state(FAKE_REAL, &state); /* a reset */
+    vtx_vcpu_set_state(vcpu, X86_STATE_ALL, &state);
+    CHECK(!vtx_event_pending(vcpu));
+    fake_machine_set_mode(&machine, FAKE_LONG);
+    exit.vectoring = EVENT(ENTRY_NMI, 2);
+    set_blocking(ENTRY_BLOCKING_NMI);
+    CHECK_EQUAL(fake_run(&machine, exit), VTX_MEMORY);
+    vtx_vcpu_leave_context(vcpu);
+    vtx_vcpu_get_state(vcpu, X86_STATE_ALL, &state);
+    CHECK(state.nmi_pending);
+    vtx_vcpu_set_state(vcpu, X86_STATE_ALL, &state);
+    vtx_vcpu_enter_context(vcpu);
+    CHECK_EQUAL(vtx_vcpu_run(vcpu), VTX_INTERRUPT);
+    CHECK_EQUAL(fake.injected, EVENT(ENTRY_NMI, 2));
+    CHECK(fake_machine_stop(&machine));
+}
+
 static enum vtx_outcome exception(uint32_t event, uint32_t error, uint64_t qualification,
                                   uint32_t vectoring)
 {
@@ -361,6 +395,7 @@ int main(void)
     test_exceptions();
     test_exception_in_real_mode();
     test_delivered_again();
+    test_state_while_delivered();
     test_passed_on();
     test_endless_exceptions();
     test_real_mode();

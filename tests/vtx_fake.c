@@ -113,6 +113,7 @@ static const struct {
     {X86_MSR_IA32_KERNEL_GS_BASE, 0x500},
     {X86_MSR_IA32_TSC_AUX, 0x600},
     {X86_MSR_IA32_MCG_STATUS, 0x5},
+    {X86_MSR_IA32_DEBUGCTL, 0x4000},
 };
 
 void fake_reset(void)
@@ -296,6 +297,7 @@ static void take_event(void)
 
 static void take_exit(struct fake_exit exit)
 {
+    fake_set_msr(X86_MSR_IA32_DEBUGCTL, 0);
     fake.vmcs[VMCS_EXIT_REASON] = exit.reason;
     fake.vmcs[VMCS_EXIT_QUALIFICATION] = exit.qualification;
     fake.vmcs[VMCS_VM_EXIT_INSTRUCTION_LENGTH] = exit.length;

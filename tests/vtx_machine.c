@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "vtx_fake.h"
+#include "x86/msr.h"
 
 #define CODE   UINT64_C(0x1000)
 #define TABLES UINT64_C(0x100000) /* of the guest's paging; each mode maps 4 MiB to themselves */
@@ -116,6 +117,7 @@ bool fake_machine_stop(struct fake_machine *machine)
 {
     bool clean = machine->vcpu->failed_field == 0;
     vtx_vcpu_leave_context(machine->vcpu);
+    clean = clean && fake_msr(X86_MSR_IA32_DEBUGCTL) == 0x4000;
     vtx_vcpu_unload(machine->vcpu);
     vtx_vcpu_destroy(machine->vcpu);
     vtx_vm_destroy(&machine->vm);

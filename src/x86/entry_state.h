@@ -129,6 +129,13 @@ enum entry_interruption_type {
     ENTRY_OTHER_EVENT = 7
 };
 
+/* Of VM-entry and VM-exit interruption information, and of IDT-vectoring information. */
+static inline enum entry_interruption_type entry_interruption_type_of(uint32_t information)
+{
+    return (enum entry_interruption_type)((information & ENTRY_INTERRUPTION_TYPE) >>
+                                          ENTRY_INTERRUPTION_TYPE_SHIFT);
+}
+
 #define ENTRY_NO_VMCS_LINK UINT64_MAX
 
 /* Everything in the struct, by name. The order is that of the table. */

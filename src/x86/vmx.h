@@ -227,4 +227,14 @@ enum vmx_cr_access { VMX_MOV_TO_CR, VMX_MOV_FROM_CR, VMX_CLTS, VMX_LMSW };
 #define VMX_EPT_LARGE          (UINT64_C(1) << 7)
 #define VMX_EPT_ACCESSED       (UINT64_C(1) << 8)
 
+/*
+ * What a guest's CR4 may have: the features whose state our monitor switches, or that have none.
+ * PKE and CET come with registers of their own.
+ */
+#define VMX_CR4_SUPPORTED                                                                          \
+    (X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE |            \
+     X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT |               \
+     X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP |            \
+     X86_CR4_SMAP)
+
 #endif

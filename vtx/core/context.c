@@ -114,6 +114,7 @@ void vtx_vcpu_enter_context(struct vtx_vcpu *vcpu)
     if (!vcpu->in_context) {
         vtx_refresh_host_state(vcpu);
         vtx_read_host_registers(&vcpu->host_registers);
+        vcpu->host_debugctl = vtx_rdmsr(X86_MSR_IA32_DEBUGCTL);
         enter_msrs(vcpu);
         enter_debug_registers(vcpu);
         enter_extended_state(vcpu);
@@ -128,6 +129,9 @@ void vtx_vcpu_leave_context(struct vtx_vcpu *vcpu)
         leave_debug_registers(vcpu);
         leave_msrs(vcpu);
         vtx_restore_host_registers(&vcpu->host_registers);
+        if (vcpu->host_debugctl != 0) { /* which a VM exit clears */
+            vtx_wrmsr(X86_MSR_IA32_DEBUGCTL, vcpu->host_debugctl);
+        }
         vcpu->in_context = false;
     }
 }

@@ -87,9 +87,15 @@ bool vtx_load_pdptes(struct vtx_vcpu *vcpu, uint64_t cr0, uint64_t cr3, uint64_t
         return true;
     }
     bool good = paging_load_pdptes(&context, cr3, pdptes);
-    if (walk.result != VTX_MEMORY_OK || !good) {
-        struct vtx_translation at = {.linear = cr3};
-        *step = good ? vtx_memory_step(vcpu, walk.result, &at) : vtx_raise(vcpu, X86_VECTOR_GP, 0);
+    if (walk.result != VTX_MEMORY_OK) {
+        *step = vtx_memory_step(vcpu, walk.result, &(struct vtx_translation){.linear = cr3});
+        return false;
+    }
+    if (!good) {
+        /* A state's are no fault of the guest's. */
+        *step = vcpu->pdptes_due
+                    ? vtx_leave_in_words(vcpu, "reserved bits are set in the PDPTEs at CR3", cr3)
+                    : vtx_raise(vcpu, X86_VECTOR_GP, 0);
         return false;
     }
     for (unsigned int i = 0; i < 4; i++) {

@@ -10,22 +10,20 @@
     (ENTRY_INTERRUPTION_VALID | ENTRY_INTERRUPTION_ERROR | ENTRY_INTERRUPTION_TYPE |               \
      ENTRY_INTERRUPTION_VECTOR)
 
-static enum entry_interruption_type type_of(uint32_t event)
-{
-    return (enum entry_interruption_type)((event & ENTRY_INTERRUPTION_TYPE) >>
-                                          ENTRY_INTERRUPTION_TYPE_SHIFT);
-}
-
 bool vtx_event_pending(const struct vtx_vcpu *vcpu)
 {
     return (vcpu->event & ENTRY_INTERRUPTION_VALID) != 0;
 }
 
+bool vtx_event_is(const struct vtx_vcpu *vcpu, enum entry_interruption_type type)
+{
+    return vtx_event_pending(vcpu) && entry_interruption_type_of(vcpu->event) == type;
+}
+
 bool vtx_exception_pending(const struct vtx_vcpu *vcpu)
 {
-    enum entry_interruption_type type = type_of(vcpu->event);
-    return vtx_event_pending(vcpu) &&
-           (type == ENTRY_HARDWARE_EXCEPTION || type == ENTRY_SOFTWARE_EXCEPTION);
+    return vtx_event_is(vcpu, ENTRY_HARDWARE_EXCEPTION) ||
+           vtx_event_is(vcpu, ENTRY_SOFTWARE_EXCEPTION);
 }
 
 /* ---- interrupts ---- */
@@ -119,7 +117,8 @@ enum vtx_step vtx_shut_down(struct vtx_vcpu *vcpu)
 static bool combine(struct vtx_vcpu *vcpu, uint8_t second, enum vtx_step *step)
 {
     uint8_t first = (uint8_t)vcpu->event;
-    if (!vtx_event_pending(vcpu) || type_of(vcpu->event) != ENTRY_HARDWARE_EXCEPTION) {
+    if (!vtx_event_pending(vcpu) ||
+        entry_interruption_type_of(vcpu->event) != ENTRY_HARDWARE_EXCEPTION) {
         return false;
     }
     if (first == X86_VECTOR_DF) {
@@ -207,7 +206,7 @@ static enum vtx_step pass_on(struct vtx_vcpu *vcpu, uint32_t information)
 enum vtx_step vtx_exit_exception_or_nmi(struct vtx_vcpu *vcpu)
 {
     uint32_t information = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INTERRUPTION_INFORMATION);
-    if (type_of(information) == ENTRY_NMI) {
+    if (entry_interruption_type_of(information) == ENTRY_NMI) {
         vtx_call_nmi_handler();
         return VTX_STEP_RESUME;
     }
@@ -221,7 +220,7 @@ static void inject(struct vtx_vcpu *vcpu)
     if ((vcpu->event & ENTRY_INTERRUPTION_ERROR) != 0) {
         vtx_set(vcpu, VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, vcpu->event_error);
     }
-    if (type_of(vcpu->event) >= ENTRY_SOFTWARE_INTERRUPT) {
+    if (entry_interruption_type_of(vcpu->event) >= ENTRY_SOFTWARE_INTERRUPT) {
         vtx_set(vcpu, VMCS_VM_ENTRY_INSTRUCTION_LENGTH, vcpu->event_length);
     }
     vtx_set(vcpu, VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, vcpu->event);
@@ -256,7 +255,7 @@ void vtx_requeue_event(struct vtx_vcpu *vcpu)
     }
     vcpu->event_error = (uint32_t)vtx_get(vcpu, VMCS_IDT_VECTORING_ERROR_CODE);
     vcpu->event_length = (uint32_t)vtx_get(vcpu, VMCS_VM_EXIT_INSTRUCTION_LENGTH);
-    if (type_of(information) == ENTRY_NMI) {
+    if (entry_interruption_type_of(information) == ENTRY_NMI) {
         uint64_t blocking = vtx_get(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE);
         vtx_set(vcpu, VMCS_GUEST_INTERRUPTIBILITY_STATE, blocking & ~ENTRY_BLOCKING_NMI);
     }

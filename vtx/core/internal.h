@@ -77,7 +77,8 @@ enum vtx_step vtx_skip(struct vtx_vcpu *vcpu);
 enum vtx_step vtx_raise(struct vtx_vcpu *vcpu, uint8_t vector, uint32_t error);
 enum vtx_step vtx_raise_page_fault(struct vtx_vcpu *vcpu, uint32_t error, uint64_t address);
 
-/* An exception, of hardware or software, waits for the next entry. */
+/* An event of this type, or an exception, of hardware or software, waits for the next entry. */
+bool vtx_event_is(const struct vtx_vcpu *vcpu, enum entry_interruption_type type);
 bool vtx_exception_pending(const struct vtx_vcpu *vcpu);
 
 void vtx_restore_nmi_blocking(struct vtx_vcpu *vcpu, bool unblocked);

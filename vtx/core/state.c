@@ -189,9 +189,22 @@ static void set_extended_state(struct vtx_vcpu *vcpu, const struct x86_state *fr
     vcpu->xcr0 = x86_is_xcr0(may, from->xcr0) ? from->xcr0 : X86_XCR0_X87;
 }
 
+/*
+ * An interrupt that the guest has yet to get is not in the neutral state, but the embedder's local
+ * APIC counts on its delivery: it stays where the new state takes it. After a reset, it does not.
+ */
+static bool keeps_interrupt(const struct vtx_vcpu *vcpu, const struct x86_state *from)
+{
+    return vtx_event_is(vcpu, ENTRY_EXTERNAL_INTERRUPT) && !from->exception_pending &&
+           (from->rflags & X86_FLAGS_IF) != 0 && !from->sti_shadow && !from->mov_ss_shadow &&
+           from->activity <= X86_HALTED;
+}
+
 static void set_events(struct vtx_vcpu *vcpu, const struct x86_state *from)
 {
-    vcpu->event = vcpu->entry_state.interruption;
+    if (!keeps_interrupt(vcpu, from)) {
+        vcpu->event = vcpu->entry_state.interruption;
+    }
     vcpu->event_error = from->exception_error;
     vcpu->event_length = 1; /* of INT3 and INTO, should it be one of these */
     vcpu->nmi_pending = from->nmi_pending;
@@ -201,15 +214,12 @@ static void set_events(struct vtx_vcpu *vcpu, const struct x86_state *from)
 
 static void set_control_registers(struct vtx_vcpu *vcpu, const struct x86_state *from)
 {
-    enum vtx_step step;
     vtx_put_efer(vcpu, from->efer);
     vtx_put_cr0(vcpu, from->cr0);
-    vtx_put_cr4(vcpu, from->cr4);
+    vtx_put_cr4(vcpu, from->cr4 & VMX_CR4_SUPPORTED);
     vcpu->cr2 = from->cr2;
     vcpu->cr8 = from->cr8 & 15;
-    if (!from->pdptrs_known) {
-        vtx_load_pdptes(vcpu, from->cr0, from->cr3, from->cr4, from->efer, &step);
-    }
+    vcpu->pdptes_due = !from->pdptrs_known;
     vtx_flush_linear(vcpu);
 }
 
@@ -242,7 +252,7 @@ void vtx_vcpu_set_state(struct vtx_vcpu *vcpu, unsigned int groups, const struct
 static void get_events(struct vtx_vcpu *vcpu, struct x86_state *to)
 {
     to->activity = vcpu->activity;
-    to->nmi_pending = vcpu->nmi_pending;
+    to->nmi_pending = vcpu->nmi_pending || vtx_event_is(vcpu, ENTRY_NMI);
     to->exception_pending = vtx_exception_pending(vcpu);
     to->exception_vector = to->exception_pending ? (uint8_t)vcpu->event : 0;
     to->exception_has_error =
@@ -279,6 +289,9 @@ void vtx_vcpu_get_state(struct vtx_vcpu *vcpu, unsigned int groups, struct x86_s
     vcpu->entry_state.cr0 = vtx_guest_cr0(vcpu);
     vcpu->entry_state.cr4 = vtx_guest_cr4(vcpu);
     entry_state_to_x86(&vcpu->entry_state, groups, state);
+    if ((groups & X86_STATE_SYSTEM) != 0) {
+        state->pdptrs_known = !vcpu->pdptes_due;
+    }
 }
 
 void vtx_vcpu_set_tsc_offset(struct vtx_vcpu *vcpu, uint64_t offset)

@@ -50,7 +50,8 @@ enum vtx_status vtx_vcpu_create(struct vtx_vcpu *vcpu, const struct vtx_vcpu_opt
     if (status != VTX_OK) {
         return status;
     }
-    vcpu->cr4_allowed = x86_cr4_writable(vcpu->cpuid) & vcpu->vm->capabilities->cr4_fixed1;
+    vcpu->cr4_allowed =
+        x86_cr4_writable(vcpu->cpuid) & VMX_CR4_SUPPORTED & vcpu->vm->capabilities->cr4_fixed1;
     const struct vtx_host *host = vcpu->vm->host;
     vcpu->vmcs.at = host->allocate_page(host->context, &vcpu->vmcs.physical);
     if (vcpu->vmcs.at == NULL) {
@@ -171,15 +172,28 @@ static enum vtx_step stay_inactive(struct vtx_vcpu *vcpu)
     return vcpu->activity == X86_SHUTDOWN ? vtx_shut_down(vcpu) : vtx_leave(vcpu, EXIT_HLT);
 }
 
+/* Of a state that came without: the memory may have yet to be mapped. */
+static bool load_due_pdptes(struct vtx_vcpu *vcpu, enum vtx_step *step)
+{
+    vcpu->pdptes_due =
+        !vtx_load_pdptes(vcpu, vtx_guest_cr0(vcpu), vtx_get(vcpu, VMCS_GUEST_CR3),
+                         vtx_guest_cr4(vcpu), vtx_get(vcpu, VMCS_GUEST_IA32_EFER), step);
+    return !vcpu->pdptes_due;
+}
+
 /* One entry and the exit that follows. */
 static enum vtx_step enter_once(struct vtx_vcpu *vcpu)
 {
+    enum vtx_step step;
     bool has_event = vcpu->nmi_pending || (vcpu->event & ENTRY_INTERRUPTION_VALID) != 0;
     if (has_event && vcpu->activity == X86_HALTED) {
         vcpu->activity = X86_ACTIVE;
     }
     if (vcpu->activity != X86_ACTIVE) {
         return stay_inactive(vcpu);
+    }
+    if (vcpu->pdptes_due && !load_due_pdptes(vcpu, &step)) {
+        return step;
     }
     if (has_event) {
         vtx_prepare_events(vcpu);
@@ -206,7 +220,7 @@ static enum vtx_step enter_once(struct vtx_vcpu *vcpu)
     vcpu->launched = true;
     vcpu->entries++;
     vtx_requeue_event(vcpu);
-    enum vtx_step step = vtx_handle_exit(vcpu, basic);
+    step = vtx_handle_exit(vcpu, basic);
     vcpu->exits_inside += step == VTX_STEP_RESUME;
     return step;
 }

@@ -101,12 +101,13 @@ struct vtx_vcpu {
     /* What the VMCS does not switch: the guest's, and the host's while the guest's are loaded. */
     uint64_t cr2, dr[4], dr6, xcr0;
     struct x86_msrs msr;
-    uint64_t host_dr[4], host_dr7, host_xcr0, host_msr[VTX_SWITCHED_MSRS];
+    uint64_t host_dr[4], host_dr7, host_xcr0, host_debugctl, host_msr[VTX_SWITCHED_MSRS];
     struct vtx_host_registers host_registers;
 
     /* To be injected at the next entry: as "VM-Entry Controls for Event Injection" have it. */
     uint32_t event, event_error, event_length;
     bool nmi_pending;
+    bool pdptes_due;     /* the next entry loads the PDPTEs from memory: see vtx_vcpu_set_state */
     uint32_t timer;      /* what the preemption timer starts at in each run */
     uint64_t tsc_offset; /* guest - host */
 
@@ -163,7 +164,8 @@ enum vtx_outcome vtx_vcpu_run(struct vtx_vcpu *vcpu);
 
 /*
  * Groups of enum x86_state_group. Loaded, out of context, and no exit waits for completion: see
- * vtx_vcpu_complete. The TSC is read, but not set: see vtx_vcpu_set_tsc_offset.
+ * vtx_vcpu_complete. The TSC is read, but not set: see vtx_vcpu_set_tsc_offset. An interrupt that
+ * was injected, but not yet delivered, is not in the state: setting one keeps it if that takes it.
  */
 void vtx_vcpu_get_state(struct vtx_vcpu *vcpu, unsigned int groups, struct x86_state *state);
 void vtx_vcpu_set_state(struct vtx_vcpu *vcpu, unsigned int groups, const struct x86_state *state);
