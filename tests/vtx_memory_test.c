@@ -126,6 +126,14 @@ static void test_strings(void)
     CHECK(goes_on());
     CHECK_EQUAL(*gpr(X86_RSI), 0x2000);
     CHECK_EQUAL(*gpr(X86_RCX), 8);
+    /* One by one for a single step, which is due after each. */
+    fake_set_field(VMCS_GUEST_RFLAGS, X86_FLAGS_ONE | X86_FLAGS_TF);
+    *gpr(X86_RSI) = 0x2000;
+    CHECK(leaves(string(1, false, true, 0x2000), EXIT_PIO));
+    CHECK_EQUAL(exit_of()->pio.count, 1);
+    CHECK(goes_on());
+    CHECK_EQUAL(*gpr(X86_RCX), 7);
+    fake_set_field(VMCS_GUEST_RFLAGS, X86_FLAGS_ONE);
     /* A count of zero, of the address size. */
     before = rip();
     *gpr(X86_RCX) = 0x10000;

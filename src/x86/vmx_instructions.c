@@ -186,17 +186,19 @@ READ_REGISTER(vtx_read_cr4, cr4)
 WRITE_REGISTER(vtx_write_cr0, cr0)
 WRITE_REGISTER(vtx_write_cr2, cr2)
 WRITE_REGISTER(vtx_write_cr4, cr4)
-static READ_REGISTER(read_dr0, dr0) static READ_REGISTER(read_dr1, dr1) static READ_REGISTER(read_dr2, dr2) static READ_REGISTER(read_dr3, dr3) static READ_REGISTER(read_dr6, dr6) static READ_REGISTER(
-    read_dr7,
-    dr7) static WRITE_REGISTER(write_dr0,
-                               dr0) static WRITE_REGISTER(write_dr1,
-                                                          dr1) static WRITE_REGISTER(write_dr2,
-                                                                                     dr2) static WRITE_REGISTER(write_dr3,
-                                                                                                                dr3) static WRITE_REGISTER(write_dr6,
-                                                                                                                                           dr6) static WRITE_REGISTER(write_dr7,
-                                                                                                                                                                      dr7)
 
-    uint64_t vtx_read_dr(unsigned int number)
+#define DEBUG_REGISTER(number)                                                                     \
+    static READ_REGISTER(read_dr##number, dr##number) static WRITE_REGISTER(write_dr##number,      \
+                                                                            dr##number)
+
+DEBUG_REGISTER(0)
+DEBUG_REGISTER(1)
+DEBUG_REGISTER(2)
+DEBUG_REGISTER(3)
+DEBUG_REGISTER(6)
+DEBUG_REGISTER(7)
+
+uint64_t vtx_read_dr(unsigned int number)
 {
     static uint64_t (*const read[8])(void) = {read_dr0, read_dr1, read_dr2, read_dr3,
                                               read_dr6, read_dr7, read_dr6, read_dr7};

@@ -59,13 +59,14 @@ static enum vtx_step complete_string(struct vtx_vcpu *vcpu)
     return finish_string(vcpu);
 }
 
-/* As many elements as lie in one page, going up; one where they cross it, or go down. */
+/* As many elements as lie in one page, going up; one where they cross it, go down, or are steps. */
 static uint32_t elements(struct vtx_vcpu *vcpu)
 {
     const struct vtx_string_io *io = &vcpu->io;
     uint32_t here = (uint32_t)(VTX_PAGE_SIZE - io->linear % VTX_PAGE_SIZE) / io->size;
     uint64_t left = io->repeats ? counter(vcpu) : 1;
-    if (here == 0 || io->is_backwards) {
+    bool steps = (vtx_get(vcpu, VMCS_GUEST_RFLAGS) & X86_FLAGS_TF) != 0;
+    if (here == 0 || io->is_backwards || steps) {
         here = 1;
     }
     return left < here ? (uint32_t)left : here;
