@@ -166,6 +166,8 @@ static void test_cpuid_supported(void)
     vtx_cpuid_supported(&machine.capabilities, &table);
     CHECK(!cpuid_has(&table, X86_FEATURE_AVX) && !cpuid_has(&table, X86_FEATURE_XSAVE));
     CHECK(!cpuid_has(&table, X86_FEATURE_INVPCID) && !cpuid_has(&table, X86_FEATURE_RDTSCP));
+    CHECK_EQUAL(cpuid_answer(&table, 7, 0).ebx & 1u << 5, 0);              /* AVX2 */
+    CHECK_EQUAL(cpuid_answer(&table, 7, 0).ecx & (1u << 9 | 1u << 10), 0); /* VAES, VPCLMULQDQ */
 }
 
 static void test_time_and_chance(void)

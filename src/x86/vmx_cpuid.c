@@ -11,8 +11,10 @@
 
 #define FEATURES_ECX_OF_XSAVE                                                                      \
     (FLAG(12) /* FMA */ | FLAG(26) /* XSAVE */ | FLAG(28) /* AVX */ | FLAG(29) /* F16C */)
-#define EXTENDED_EBX_INVPCID FLAG(10)
-#define AMD_EDX_RDTSCP       FLAG(27)
+#define EXTENDED_EBX_INVPCID  FLAG(10)
+#define EXTENDED_EBX_OF_XSAVE FLAG(5) /* AVX2 */
+#define EXTENDED_ECX_OF_XSAVE (FLAG(9) /* VAES */ | FLAG(10) /* VPCLMULQDQ */)
+#define AMD_EDX_RDTSCP        FLAG(27)
 
 /* What the processor must have as well; and what is the machine's to do, so that it need not. */
 #define FEATURES_ECX                                                                               \
@@ -23,13 +25,12 @@
     (FLAG(21) /* x2APIC */ | FLAG(24) /* TSC-deadline */ | FLAG(31) /* hypervisor */)
 #define FEATURES_EDX 0x078bfbffu /* FPU to SSE2, but for PSN, DS and ACPI */
 #define EXTENDED_EBX                                                                               \
-    (FLAG(0) /* FSGSBASE */ | FLAG(3) /* BMI1 */ | FLAG(5) /* AVX2 */ | FLAG(7) /* SMEP */ |       \
+    (FLAG(0) /* FSGSBASE */ | FLAG(3) /* BMI1 */ | EXTENDED_EBX_OF_XSAVE | FLAG(7) /* SMEP */ |    \
      FLAG(8) /* BMI2 */ | FLAG(9) /* ERMS */ | EXTENDED_EBX_INVPCID | FLAG(18) /* RDSEED */ |      \
      FLAG(19) /* ADX */ | FLAG(20) /* SMAP */ | FLAG(23) /* CLFLUSHOPT */ | FLAG(24) /* CLWB */ |  \
      FLAG(29) /* SHA */)
 #define EXTENDED_ECX                                                                               \
-    (FLAG(2) /* UMIP */ | FLAG(8) /* GFNI */ | FLAG(9) /* VAES */ | FLAG(10) /* VPCLMULQDQ */ |    \
-     FLAG(22) /* RDPID */)
+    (FLAG(2) /* UMIP */ | FLAG(8) /* GFNI */ | EXTENDED_ECX_OF_XSAVE | FLAG(22) /* RDPID */)
 #define EXTENDED_EDX FLAG(4) /* FSRM */
 #define AMD_ECX      (FLAG(0) /* LAHF */ | FLAG(5) /* LZCNT */ | FLAG(8) /* PREFETCHW */)
 #define AMD_EDX                                                                                    \
@@ -98,8 +99,10 @@ static void adapt(const struct vmx_cpuid_limits *limits, uint32_t leaf,
         answer->eax = minimum(answer->eax, LEAF_XSAVE);
     } else if (leaf == 0x80000000) {
         answer->eax = minimum(answer->eax, LEAF_SIZES);
-    } else if (leaf == LEAF_EXTENDED && limits->lacks_invpcid) {
-        answer->ebx &= ~EXTENDED_EBX_INVPCID;
+    } else if (leaf == LEAF_EXTENDED) {
+        answer->ebx &= limits->lacks_invpcid ? ~EXTENDED_EBX_INVPCID : ALL;
+        answer->ebx &= limits->lacks_xsave ? ~EXTENDED_EBX_OF_XSAVE : ALL;
+        answer->ecx &= limits->lacks_xsave ? ~EXTENDED_ECX_OF_XSAVE : ALL;
     } else if (leaf == LEAF_AMD && limits->lacks_rdtscp) {
         answer->edx &= ~AMD_EDX_RDTSCP;
     } else if (leaf == LEAF_FEATURES) {
