@@ -87,12 +87,14 @@ static void *play_second(void *context)
     return NULL;
 }
 
+/* Leaves 0 where it cannot tell: checks are the first thread's. */
 static void *note_stack_size(void *context)
 {
     pthread_attr_t attributes;
-    CHECK_EQUAL(pthread_getattr_np(pthread_self(), &attributes), 0);
-    pthread_attr_getstacksize(&attributes, context);
-    pthread_attr_destroy(&attributes);
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstacksize(&attributes, context);
+        pthread_attr_destroy(&attributes);
+    }
     return NULL;
 }
 
