@@ -7,7 +7,7 @@
 int kvm_get_clock(struct engine_vm *vm, uint64_t *ns, struct error *error)
 {
     struct kvm_clock_data data = {.clock = 0};
-    int code = kvm_ioctl(vm->fd, KVM_GET_CLOCK, &data);
+    int code = device_ioctl(vm->fd, KVM_GET_CLOCK, &data);
     *ns = data.clock;
     return code < 0 ? kvm_error(error, code, "KVM does not give its clock") : 0;
 }
@@ -15,13 +15,13 @@ int kvm_get_clock(struct engine_vm *vm, uint64_t *ns, struct error *error)
 int kvm_set_clock(struct engine_vm *vm, uint64_t ns, struct error *error)
 {
     struct kvm_clock_data data = {.clock = ns};
-    int code = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &data);
+    int code = device_ioctl(vm->fd, KVM_SET_CLOCK, &data);
     return code < 0 ? kvm_error(error, code, "KVM does not take its clock") : 0;
 }
 
 int kvm_get_tsc_khz(struct engine_vcpu *vcpu, uint32_t *khz, struct error *error)
 {
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+    int code = device_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
     *khz = code > 0 ? (uint32_t)code : 0;
     return code < 0 ? kvm_error(error, code, "KVM does not give the TSC's rate") : 0;
 }

@@ -5,15 +5,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-int kvm_ioctl(int fd, unsigned long request, void *argument)
-{
-    int result;
-    do {
-        result = ioctl(fd, request, argument);
-    } while (result < 0 && errno == EINTR);
-    return result < 0 ? -errno : result;
-}
-
 int kvm_extension(int fd, int extension)
 {
     int value = ioctl(fd, KVM_CHECK_EXTENSION, (unsigned long)extension);
@@ -55,7 +46,7 @@ static int explain_open(const char *path, int code, struct error *error)
 
 static int check_device(int fd, const char *path, struct error *error)
 {
-    int version = kvm_ioctl(fd, KVM_GET_API_VERSION, NULL);
+    int version = device_ioctl(fd, KVM_GET_API_VERSION, NULL);
     if (version < 0) {
         return error_set(error, ENOTTY, "%s is not a KVM device", path);
     }

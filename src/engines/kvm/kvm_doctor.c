@@ -110,7 +110,7 @@ static uint64_t cr4_allowed(struct cpuid_registers basic, struct cpuid_registers
 static void take_cpuid(struct engine_vcpu *vcpu, struct entry_processor *processor)
 {
     struct cpuid_list list = {.count = KVM_CPUID_ENTRIES};
-    if (kvm_ioctl(vcpu->fd, KVM_GET_CPUID2, &list) < 0) {
+    if (device_ioctl(vcpu->fd, KVM_GET_CPUID2, &list) < 0) {
         return;
     }
     struct cpuid_registers extended = find(&list, 0x7, 0), extended1 = find(&list, 0x7, 1);

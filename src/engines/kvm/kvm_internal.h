@@ -21,12 +21,11 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
+#include "base/device_call.h"
 #include "vm/engine.h"
 
 #define KVM_DEVICE_PATH "/dev/kvm"
@@ -67,9 +66,7 @@ struct engine_vcpu {
     int fd;
     struct kvm_run *run; /* shared with the kernel */
     const struct interrupt_source *interrupts;
-    pthread_t owner;
-    pid_t thread;
-    atomic_bool kicked;      /* a kick that no run has reported yet */
+    struct run_kick kick;
     atomic_bool nmi_waiting; /* to be handed to the kernel before the next entry */
     /*
      * The rest is the owner's. What run->ready_for_interrupt_injection said, unless the state was
@@ -100,9 +97,6 @@ static inline int kvm_failure(int code)
 {
     return code == -EINVAL ? -EIO : code;
 }
-
-/* ioctl that is repeated when a signal interrupts it; returns the result or -errno. */
-int kvm_ioctl(int fd, unsigned long request, void *argument);
 
 /* The value of an extension: 0 when it is not there. */
 int kvm_extension(int fd, int extension);

@@ -87,7 +87,7 @@ static int set_routes(struct engine_vm *vm)
 {
     struct route_table table = {.count = vm->route_count};
     memcpy(table.entries, vm->routes, vm->route_count * sizeof(vm->routes[0]));
-    return kvm_ioctl(vm->fd, KVM_SET_GSI_ROUTING, &table);
+    return device_ioctl(vm->fd, KVM_SET_GSI_ROUTING, &table);
 }
 
 /* The wiring of a PC, which vm/engine.h promises: ISA interrupt 0 is IOAPIC input 2. */
@@ -164,7 +164,7 @@ int kvm_msi_route(struct engine_vm *vm, unsigned int gsi, const struct msi_messa
 
 static int create_all(struct engine_vm *vm, struct error *error)
 {
-    int code = kvm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
+    int code = device_ioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL);
     if (code < 0) {
         return error_set_errno(error, code,
                                "KVM can't make its interrupt controllers (--irqchip none does "
@@ -172,7 +172,7 @@ static int create_all(struct engine_vm *vm, struct error *error)
     }
     vm->irqchip = IRQCHIP_KERNEL;
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-    code = kvm_ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
+    code = device_ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
     if (code < 0) {
         return error_set_errno(error, code,
                                "KVM can't make its 8254 (--irqchip split does without)");
@@ -184,7 +184,7 @@ static int create_local_apics(struct engine_vm *vm, struct error *error)
 {
     /* The argument is how many routes, from 0 on, are inputs of our IOAPIC. */
     struct kvm_enable_cap cap = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {IOAPIC_PINS}};
-    int code = kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+    int code = device_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
     if (code < 0) {
         return error_set_errno(error, code,
                                "KVM can't make local APICs alone (--irqchip none does without)");
@@ -218,7 +218,7 @@ int kvm_create_controllers(struct engine_vm *vm, enum irqchip_mode mode, struct 
 int kvm_irq_line(struct engine_vm *vm, unsigned int gsi, bool level)
 {
     struct kvm_irq_level line = {.irq = gsi, .level = level};
-    return kvm_ioctl(vm->fd, KVM_IRQ_LINE, &line);
+    return device_ioctl(vm->fd, KVM_IRQ_LINE, &line);
 }
 
 int kvm_msi(struct engine_vm *vm, const struct msi_message *message)
@@ -229,7 +229,7 @@ int kvm_msi(struct engine_vm *vm, const struct msi_message *message)
         .data = message->data,
     };
     /* A positive answer means delivered, 0 that the guest masks it: neither is a failure. */
-    int code = kvm_ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
+    int code = device_ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
     return code < 0 ? code : 0;
 }
 
@@ -254,7 +254,7 @@ int kvm_irq_event(struct engine_vm *vm, int event, unsigned int gsi, bool on, st
     }
     struct kvm_irqfd irqfd = {
         .fd = (uint32_t)event, .gsi = gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN};
-    code = kvm_ioctl(vm->fd, KVM_IRQFD, &irqfd);
+    code = device_ioctl(vm->fd, KVM_IRQFD, &irqfd);
     return code < 0 ? kvm_error(error, code, "KVM refuses an event for interrupt %u", gsi) : 0;
 }
 
@@ -277,7 +277,7 @@ int kvm_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *
                  (doorbell->is_port ? KVM_IOEVENTFD_FLAG_PIO : 0u) |
                  (doorbell->has_value ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0u),
     };
-    code = kvm_ioctl(vm->fd, KVM_IOEVENTFD, &ioeventfd);
+    code = device_ioctl(vm->fd, KVM_IOEVENTFD, &ioeventfd);
     return code < 0 ? kvm_error(error, code, "KVM refuses a doorbell at 0x%llx",
                                 (unsigned long long)doorbell->address)
                     : 0;

@@ -101,7 +101,7 @@ static int transfer(struct engine_vcpu *vcpu, unsigned long request, size_t firs
                     struct msr_list *list)
 {
     list->count = (uint32_t)(PLACES - first);
-    return kvm_ioctl(vcpu->fd, request, list);
+    return device_ioctl(vcpu->fd, request, list);
 }
 
 int kvm_get_msrs(struct engine_vcpu *vcpu, struct x86_msrs *msrs, struct error *error)
@@ -155,7 +155,7 @@ int kvm_set_apic_base(struct engine_vcpu *vcpu, const struct x86_msrs *msrs, str
     struct msr_list list = {.count = 1};
     list.entries[0] =
         (struct kvm_msr_entry){.index = X86_MSR_IA32_APIC_BASE, .data = msrs->apic_base};
-    int served = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &list);
+    int served = device_ioctl(vcpu->fd, KVM_SET_MSRS, &list);
     return served < 0 ? kvm_error(error, served, "KVM does not take IA32_APIC_BASE") : 0;
 }
 
@@ -175,7 +175,7 @@ static bool filter_apic_msrs(struct engine_vm *vm)
             .bitmap = (uint8_t *)&denied,
         };
     }
-    return kvm_ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) == 0;
+    return device_ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) == 0;
 }
 
 void kvm_enable_msr_exits(struct engine_vm *vm)
@@ -190,6 +190,6 @@ void kvm_enable_msr_exits(struct engine_vm *vm)
         /* The filter does not apply to x2APIC's: those are "invalid" as long as there is none. */
         cap.args[0] |= KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_INVAL;
     }
-    bool enabled = kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
+    bool enabled = device_ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
     vm->has_apic_msr_exits = ours && enabled && filter_apic_msrs(vm);
 }

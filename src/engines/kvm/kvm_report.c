@@ -46,7 +46,7 @@ void kvm_describe_emulation(struct engine_vcpu *vcpu, char *text, size_t size)
         return;
     }
     struct kvm_translation translation = {.linear_address = linear_rip(&state)};
-    if (kvm_ioctl(vcpu->fd, KVM_TRANSLATE, &translation) < 0 || translation.valid == 0) {
+    if (device_ioctl(vcpu->fd, KVM_TRANSLATE, &translation) < 0 || translation.valid == 0) {
         snprintf(text, size, "the guest's page tables map nothing at its rip 0x%llx",
                  (unsigned long long)state.rip);
         return;

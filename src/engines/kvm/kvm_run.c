@@ -50,7 +50,7 @@ static int prepare_interrupts(struct engine_vcpu *vcpu, struct error *error)
         int vector = source->acknowledge(source->context);
         if (vector >= 0) {
             struct kvm_interrupt interrupt = {.irq = (uint32_t)vector};
-            int code = kvm_ioctl(vcpu->fd, KVM_INTERRUPT, &interrupt);
+            int code = device_ioctl(vcpu->fd, KVM_INTERRUPT, &interrupt);
             if (code < 0) {
                 return kvm_error(error, code, "KVM refuses interrupt %d", vector);
             }
@@ -80,7 +80,7 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
                       struct error *error)
 {
     if (code == -EINTR || code == -EAGAIN) {
-        if (kicked || atomic_exchange(&vcpu->kicked, false)) {
+        if (run_kick_ended_it(&vcpu->kick, kicked)) {
             exit->reason = EXIT_KICKED;
             return 0;
         }
@@ -102,19 +102,10 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
 
 int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
 {
-    /*
-     * Cleared before the reasons for setting it are looked at: a kick that comes after the look
-     * sets it again, and the kernel reads it last.
-     */
-    __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-    bool kicked = atomic_exchange(&vcpu->kicked, false);
-    if (kicked) {
-        /* Even so the kernel must be entered: it completes the last exit and returns. */
-        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    }
+    bool kicked = run_kick_begin(&vcpu->kick);
     complete_exit(vcpu, exit);
     if (atomic_exchange(&vcpu->nmi_waiting, false)) {
-        int code = kvm_ioctl(vcpu->fd, KVM_NMI, NULL);
+        int code = device_ioctl(vcpu->fd, KVM_NMI, NULL);
         if (code < 0) {
             return kvm_error(error, code, "KVM refuses an NMI");
         }
@@ -129,10 +120,7 @@ int kvm_vcpu_run(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error 
     if (code != 0) {
         return failed_run(vcpu, code, kicked, exit, error);
     }
-    if (kicked) {
-        /* Completing a string instruction led to its next part: the kick waits for the next run. */
-        atomic_store(&vcpu->kicked, true);
-    }
+    run_kick_keep(&vcpu->kick, kicked);
     if (vcpu->run->exit_reason == KVM_EXIT_INTR) {
         return -EINTR;
     }

@@ -60,9 +60,9 @@ static int read_sregs(struct engine_vcpu *vcpu, struct kvm_sregs2 *sregs)
 {
     struct kvm_sregs old;
     if (vcpu->vm->has_sregs2) {
-        return kvm_ioctl(vcpu->fd, KVM_GET_SREGS2, sregs);
+        return device_ioctl(vcpu->fd, KVM_GET_SREGS2, sregs);
     }
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &old);
+    int code = device_ioctl(vcpu->fd, KVM_GET_SREGS, &old);
     *sregs = (struct kvm_sregs2){.flags = 0};
     memcpy(sregs, &old, SREGS_COMMON);
     return code;
@@ -72,11 +72,11 @@ static int write_sregs(struct engine_vcpu *vcpu, struct kvm_sregs2 *sregs)
 {
     struct kvm_sregs old;
     if (vcpu->vm->has_sregs2) {
-        return kvm_ioctl(vcpu->fd, KVM_SET_SREGS2, sregs);
+        return device_ioctl(vcpu->fd, KVM_SET_SREGS2, sregs);
     }
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &old); /* the interrupt under way stays */
+    int code = device_ioctl(vcpu->fd, KVM_GET_SREGS, &old); /* the interrupt under way stays */
     memcpy(&old, sregs, SREGS_COMMON);
-    return code < 0 ? code : kvm_ioctl(vcpu->fd, KVM_SET_SREGS, &old);
+    return code < 0 ? code : device_ioctl(vcpu->fd, KVM_SET_SREGS, &old);
 }
 
 static int get_system(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
@@ -160,7 +160,7 @@ static const size_t gpr_offsets[X86_GPR_COUNT] = {
 static int get_general(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
 {
     struct kvm_regs regs;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+    int code = device_ioctl(vcpu->fd, KVM_GET_REGS, &regs);
     if (code < 0) {
         return kvm_error(error, code, "KVM does not give the general registers");
     }
@@ -178,7 +178,7 @@ static int set_general(struct engine_vcpu *vcpu, const struct x86_state *state, 
     for (unsigned int i = 0; i < X86_GPR_COUNT; i++) {
         memcpy((uint8_t *)&regs + gpr_offsets[i], &state->gpr[i], sizeof(state->gpr[i]));
     }
-    int code = kvm_ioctl(vcpu->fd, KVM_SET_REGS, &regs);
+    int code = device_ioctl(vcpu->fd, KVM_SET_REGS, &regs);
     return code < 0 ? kvm_error(error, code, "KVM refuses the general registers") : 0;
 }
 
@@ -187,7 +187,7 @@ static int set_general(struct engine_vcpu *vcpu, const struct x86_state *state, 
 static int get_debug(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
 {
     struct kvm_debugregs debug;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &debug);
+    int code = device_ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &debug);
     if (code < 0) {
         return kvm_error(error, code, "KVM does not give the debug registers");
     }
@@ -206,7 +206,7 @@ static int set_debug(struct engine_vcpu *vcpu, const struct x86_state *state, st
     for (unsigned int i = 0; i < 4; i++) {
         debug.db[i] = state->dr[i];
     }
-    int code = kvm_ioctl(vcpu->fd, KVM_SET_DEBUGREGS, &debug);
+    int code = device_ioctl(vcpu->fd, KVM_SET_DEBUGREGS, &debug);
     return code < 0 ? kvm_error(error, code, "KVM refuses the debug registers") : 0;
 }
 
@@ -233,7 +233,7 @@ static uint32_t pkru_offset(void)
 static int get_fpu(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
 {
     struct kvm_xsave xsave;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_XSAVE, &xsave);
+    int code = device_ioctl(vcpu->fd, KVM_GET_XSAVE, &xsave);
     if (code < 0) {
         return kvm_error(error, code, "KVM does not give the FPU state");
     }
@@ -248,7 +248,7 @@ static int get_fpu(struct engine_vcpu *vcpu, struct x86_state *state, struct err
     state->xcr0 = X86_XCR0_X87;
     struct kvm_xcrs xcrs;
     if (vcpu->vm->has_xcrs) {
-        code = kvm_ioctl(vcpu->fd, KVM_GET_XCRS, &xcrs);
+        code = device_ioctl(vcpu->fd, KVM_GET_XCRS, &xcrs);
         if (code < 0) {
             return kvm_error(error, code, "KVM does not give XCR0");
         }
@@ -265,7 +265,7 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
     if (vcpu->vm->has_xcrs) {
         struct kvm_xcrs xcrs = {.nr_xcrs = 1};
         xcrs.xcrs[0].value = state->xcr0 | X86_XCR0_X87;
-        code = kvm_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
+        code = device_ioctl(vcpu->fd, KVM_SET_XCRS, &xcrs);
         if (code < 0) {
             return kvm_error(error, code,
                              "KVM refuses 0x%llx in XCR0, perhaps as this host has not all of it",
@@ -284,7 +284,7 @@ static int set_fpu(struct engine_vcpu *vcpu, const struct x86_state *state, stru
         memcpy((uint8_t *)&xsave + XSTATE_BV_OFFSET, &present, sizeof(present));
         memcpy((uint8_t *)&xsave + offset, &state->pkru, sizeof(state->pkru));
     }
-    code = kvm_ioctl(vcpu->fd, KVM_SET_XSAVE, &xsave);
+    code = device_ioctl(vcpu->fd, KVM_SET_XSAVE, &xsave);
     return code < 0 ? kvm_error(error, code, "KVM refuses the FPU state") : 0;
 }
 
@@ -298,7 +298,7 @@ static int get_lapic(struct engine_vcpu *vcpu, struct x86_state *state, struct e
     if (!kvm_has_lapics(vcpu->vm)) {
         return 0;
     }
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, state->lapic);
+    int code = device_ioctl(vcpu->fd, KVM_GET_LAPIC, state->lapic);
     return code < 0 ? kvm_error(error, code, "KVM does not give the local APIC") : 0;
 }
 
@@ -309,7 +309,7 @@ static int set_lapic(struct engine_vcpu *vcpu, const struct x86_state *state, st
     }
     struct kvm_lapic_state lapic;
     memcpy(&lapic, state->lapic, sizeof(lapic));
-    int code = kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
+    int code = device_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
     return code < 0 ? kvm_error(error, code, "KVM refuses the local APIC") : 0;
 }
 
@@ -322,7 +322,7 @@ static int get_activity(struct engine_vcpu *vcpu, struct x86_state *state, struc
         return 0;
     }
     struct kvm_mp_state mp;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
+    int code = device_ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
     if (code < 0) {
         return kvm_error(error, code, "KVM does not say whether the vCPU runs");
     }
@@ -353,14 +353,14 @@ static int set_activity(struct engine_vcpu *vcpu, enum x86_activity activity, st
         [X86_SHUTDOWN] = KVM_MP_STATE_RUNNABLE,
     };
     struct kvm_mp_state mp = {.mp_state = states[activity]};
-    int code = kvm_ioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
+    int code = device_ioctl(vcpu->fd, KVM_SET_MP_STATE, &mp);
     return code < 0 ? kvm_error(error, code, "KVM refuses to let the vCPU wait or run") : 0;
 }
 
 static int get_events(struct engine_vcpu *vcpu, struct x86_state *state, struct error *error)
 {
     struct kvm_vcpu_events events;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+    int code = device_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
     if (code < 0) {
         return kvm_error(error, code, "KVM does not give the pending events");
     }
@@ -379,7 +379,7 @@ static int set_events(struct engine_vcpu *vcpu, const struct x86_state *state, s
 {
     /* An external interrupt under way is in there too and stays as it is. */
     struct kvm_vcpu_events events;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+    int code = device_ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
     if (code < 0) {
         return kvm_error(error, code, "KVM does not give the pending events");
     }
@@ -393,7 +393,7 @@ static int set_events(struct engine_vcpu *vcpu, const struct x86_state *state, s
     events.exception.nr = state->exception_vector;
     events.exception.has_error_code = state->exception_has_error;
     events.exception.error_code = state->exception_error;
-    code = kvm_ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+    code = device_ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
     if (code < 0) {
         return kvm_error(error, code, "KVM refuses the pending events");
     }

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/threads.h"
 #include "engines/kvm/kvm_internal.h"
 
 static int set_cpuid(struct engine_vcpu *vcpu, const struct cpuid_table *table, struct error *error)
@@ -27,7 +26,7 @@ static int set_cpuid(struct engine_vcpu *vcpu, const struct cpuid_table *table, 
             .edx = entry->registers.edx,
         };
     }
-    int code = kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
+    int code = device_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
     free(cpuid);
     return code < 0 ? kvm_error(error, code, "KVM refuses the CPUID of vCPU %u", vcpu->index) : 0;
 }
@@ -40,9 +39,9 @@ static int set_cpuid(struct engine_vcpu *vcpu, const struct cpuid_table *table, 
 static int announce_lapic(struct engine_vcpu *vcpu, struct error *error)
 {
     struct kvm_lapic_state lapic;
-    int code = kvm_ioctl(vcpu->fd, KVM_GET_LAPIC, &lapic);
+    int code = device_ioctl(vcpu->fd, KVM_GET_LAPIC, &lapic);
     if (code >= 0) {
-        code = kvm_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
+        code = device_ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
     }
     return code < 0 ? kvm_error(error, code, "KVM refuses the LAPIC of vCPU %u", vcpu->index) : 0;
 }
@@ -60,6 +59,7 @@ static int build(struct engine_vcpu *vcpu, const struct engine_vcpu_options *opt
         vcpu->run = NULL;
         return kvm_error(error, errno, "can't map what KVM shares of vCPU %u", options->index);
     }
+    vcpu->kick.immediate_exit = &vcpu->run->immediate_exit;
     int code = set_cpuid(vcpu, options->cpuid, error);
     return code == 0 && kvm_has_lapics(vcpu->vm) ? announce_lapic(vcpu, error) : code;
 }
@@ -75,9 +75,7 @@ int kvm_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *opti
     vcpu->index = options->index;
     vcpu->fd = -1;
     vcpu->interrupts = vm->irqchip == IRQCHIP_KERNEL ? NULL : options->interrupts;
-    vcpu->owner = pthread_self();
-    vcpu->thread = thread_id();
-    thread_prepare_kicks();
+    run_kick_prepare(&vcpu->kick);
     int code = build(vcpu, options, error);
     if (code != 0) {
         kvm_vcpu_destroy(vcpu);
@@ -98,28 +96,15 @@ void kvm_vcpu_destroy(struct engine_vcpu *vcpu)
     free(vcpu);
 }
 
-/*
- * Makes the kernel leave KVM_RUN, or not stay there. The flag covers the time before the system
- * call, the signal the time within it: whichever comes first, none is lost.
- */
-static void interrupt_run(struct engine_vcpu *vcpu)
-{
-    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    if (!pthread_equal(pthread_self(), vcpu->owner)) {
-        thread_kick(vcpu->thread);
-    }
-}
-
 void kvm_vcpu_kick(struct engine_vcpu *vcpu)
 {
-    atomic_store(&vcpu->kicked, true);
-    interrupt_run(vcpu);
+    run_kick_send(&vcpu->kick);
 }
 
 void kvm_vcpu_interrupt_changed(struct engine_vcpu *vcpu)
 {
     if (vcpu->vm->irqchip != IRQCHIP_KERNEL) {
-        interrupt_run(vcpu);
+        run_kick_interrupt(&vcpu->kick);
     }
 }
 
@@ -127,7 +112,7 @@ int kvm_vcpu_nmi(struct engine_vcpu *vcpu)
 {
     /* KVM_NMI from another thread would wait until KVM_RUN ends: the vCPU's thread does it. */
     atomic_store(&vcpu->nmi_waiting, true);
-    interrupt_run(vcpu);
+    run_kick_interrupt(&vcpu->kick);
     return 0;
 }
 
@@ -137,7 +122,7 @@ int kvm_vcpu_nmi(struct engine_vcpu *vcpu)
  */
 void kvm_vcpu_stood_still(struct engine_vcpu *vcpu)
 {
-    kvm_ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, NULL);
+    device_ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, NULL);
 }
 
 uint64_t kvm_vcpu_tsc_offset(const struct engine_vcpu *vcpu)
@@ -149,5 +134,5 @@ uint64_t kvm_vcpu_tsc_offset(const struct engine_vcpu *vcpu)
         .addr = (uint64_t)(uintptr_t)&offset,
     };
     /* A kernel before 5.16 does not say; the guest's TSC is then taken to be the host's. */
-    return kvm_ioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &attribute) < 0 ? 0 : offset;
+    return device_ioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &attribute) < 0 ? 0 : offset;
 }

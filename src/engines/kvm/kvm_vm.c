@@ -21,7 +21,7 @@ static int place_tss(struct engine_vm *vm, struct error *error)
     uint64_t identity_map = IDENTITY_MAP_ADDRESS;
     int code = 0;
     if (kvm_extension(vm->device, KVM_CAP_SET_IDENTITY_MAP_ADDR) != 0) {
-        code = kvm_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+        code = device_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
     }
     if (code >= 0 && kvm_extension(vm->device, KVM_CAP_SET_TSS_ADDR) != 0) {
         /* This one takes its argument by value. */
@@ -43,7 +43,7 @@ static int map_slot(struct engine_vm *vm, const struct memory_slot *slot, struct
         .memory_size = slot->length,
         .userspace_addr = (uint64_t)(uintptr_t)slot->host,
     };
-    int code = kvm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
+    int code = device_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region);
     if (code < 0) {
         return kvm_error(error, code, "KVM refuses %llu MiB of memory at 0x%llx",
                          (unsigned long long)(slot->length >> 20),
@@ -60,12 +60,12 @@ static int build(struct engine_vm *vm, const struct engine_vm_options *options,
     if (vm->device < 0) {
         return vm->device;
     }
-    /* A signal while the kernel allocates ends in EINTR: kvm_ioctl tries again. */
-    vm->fd = kvm_ioctl(vm->device, KVM_CREATE_VM, NULL);
+    /* A signal while the kernel allocates ends in EINTR: device_ioctl tries again. */
+    vm->fd = device_ioctl(vm->device, KVM_CREATE_VM, NULL);
     if (vm->fd < 0) {
         return kvm_error(error, vm->fd, "KVM can't make a VM");
     }
-    int size = kvm_ioctl(vm->device, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    int size = device_ioctl(vm->device, KVM_GET_VCPU_MMAP_SIZE, NULL);
     if (size < 0) {
         return kvm_error(error, size, "KVM does not say how large its shared area is");
     }
@@ -186,7 +186,7 @@ int kvm_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct 
         return error_set(error, ENOMEM, "no memory for KVM's CPUID table");
     }
     supported->nent = KVM_CPUID_ENTRIES;
-    int code = kvm_ioctl(vm->device, KVM_GET_SUPPORTED_CPUID, supported);
+    int code = device_ioctl(vm->device, KVM_GET_SUPPORTED_CPUID, supported);
     table->count = 0;
     for (uint32_t i = 0; code >= 0 && i < supported->nent; i++) {
         take_entry(vm, &supported->entries[i], table);

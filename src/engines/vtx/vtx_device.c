@@ -1,18 +1,8 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "engines/vtx/vtx_internal.h"
-
-int vtx_ioctl(int fd, unsigned long request, void *argument)
-{
-    int result;
-    do {
-        result = ioctl(fd, request, argument);
-    } while (result < 0 && errno == EINTR);
-    return result < 0 ? -errno : result;
-}
 
 /* What a person can do about each way in which opening fails. */
 static int explain_open(const char *path, int code, struct error *error)
@@ -40,7 +30,7 @@ static int explain_open(const char *path, int code, struct error *error)
 static int check_version(int fd, const char *path, struct error *error)
 {
     struct trapeze_vtx_version version = {.abi = 0};
-    if (vtx_ioctl(fd, TRAPEZE_VTX_VERSION, &version) < 0) {
+    if (device_ioctl(fd, TRAPEZE_VTX_VERSION, &version) < 0) {
         /* The number of the call has the struct's size in it: a version far away has another. */
         return error_set(error, ENOTTY,
                          "%s is not the device of this trapeze's kernel module: build the module "
@@ -73,7 +63,7 @@ int vtx_open_device(const char *path, struct error *error)
 int vtx_check_processor(int device, struct error *error)
 {
     struct trapeze_vtx_version version = {.abi = 0};
-    int code = vtx_ioctl(device, TRAPEZE_VTX_VERSION, &version);
+    int code = device_ioctl(device, TRAPEZE_VTX_VERSION, &version);
     if (code < 0) {
         return error_set_errno(error, code, "the module does not say whether there is VT-x");
     }

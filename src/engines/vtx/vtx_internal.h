@@ -15,11 +15,10 @@
 #ifndef TRAPEZE_ENGINES_VTX_VTX_INTERNAL_H
 #define TRAPEZE_ENGINES_VTX_VTX_INTERNAL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
+#include "base/device_call.h"
 #include "trapeze/vtx.h"
 #include "vm/engine.h"
 
@@ -36,9 +35,7 @@ struct engine_vcpu {
     int fd;
     struct trapeze_vtx_run *run; /* shared with the module */
     const struct interrupt_source *interrupts;
-    pthread_t owner;
-    pid_t thread;
-    atomic_bool kicked;       /* a kick that no run has reported yet */
+    struct run_kick kick;
     atomic_uint nmis_waiting; /* to be handed to the module before the next entry */
     /* The rest is the owner's. */
     uint8_t cr8;                              /* as last seen by the guest */
@@ -46,9 +43,6 @@ struct engine_vcpu {
     uint64_t system_time_msr, wall_clock_msr; /* of the paravirtual clock */
     struct trapeze_vtx_state state;           /* for a call: too large for a stack, and aligned */
 };
-
-/* ioctl that is repeated when a signal interrupts it; returns the result or -errno. */
-int vtx_ioctl(int fd, unsigned long request, void *argument);
 
 /*
  * Opens path, checks that it is the module and speaks our version. Returns the descriptor or

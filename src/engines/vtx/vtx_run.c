@@ -182,7 +182,7 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
 {
     switch (code) {
     case -EINTR:
-        if (kicked || atomic_exchange(&vcpu->kicked, false)) {
+        if (run_kick_ended_it(&vcpu->kick, kicked)) {
             exit->reason = EXIT_KICKED;
             return 0;
         }
@@ -219,16 +219,7 @@ static int failed_run(struct engine_vcpu *vcpu, int code, bool kicked, struct vc
 /* One call; 0 with *exit filled in, or what failed_run says. */
 static int run_once(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct error *error)
 {
-    /*
-     * Cleared before the reasons for setting it are looked at: a kick that comes after the look
-     * sets it again, and the module reads it last.
-     */
-    __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-    bool kicked = atomic_exchange(&vcpu->kicked, false);
-    if (kicked) {
-        /* Even so the module must be called: it completes the last exit. */
-        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    }
+    bool kicked = run_kick_begin(&vcpu->kick);
     complete_exit(vcpu, exit);
     unsigned int nmis = atomic_exchange(&vcpu->nmis_waiting, 0);
     if (nmis != 0) {
@@ -241,9 +232,7 @@ static int run_once(struct engine_vcpu *vcpu, struct vcpu_exit *exit, struct err
     if (code != 0) {
         return failed_run(vcpu, code, kicked, exit, error);
     }
-    if (kicked) {
-        atomic_store(&vcpu->kicked, true); /* something came first: the kick is the next run's */
-    }
+    run_kick_keep(&vcpu->kick, kicked);
     take_exit(vcpu, exit);
     return 0;
 }

@@ -90,7 +90,7 @@ unsigned int vtx_vcpu_statistics(const struct engine_vcpu *vcpu, struct engine_c
                                  unsigned int max)
 {
     struct trapeze_vtx_statistics statistics;
-    if (vtx_ioctl(vcpu->fd, TRAPEZE_VTX_STATISTICS, &statistics) < 0) {
+    if (device_ioctl(vcpu->fd, TRAPEZE_VTX_STATISTICS, &statistics) < 0) {
         return 0;
     }
     unsigned int count = vtx_statistics_rows(&statistics, counters, max);

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/threads.h"
 #include "engines/vtx/vtx_abi.h"
 #include "engines/vtx/vtx_internal.h"
 
@@ -15,7 +14,7 @@ static int make_vcpu(struct engine_vcpu *vcpu, const struct cpuid_table *cpuid, 
     struct trapeze_vtx_vcpu options = {
         .index = vcpu->index, .cpuid_count = cpuid->count, .cpuid = (uint64_t)(uintptr_t)entries};
     vtx_cpuid_to_device(cpuid, entries);
-    vcpu->fd = vtx_ioctl(vcpu->vm->fd, TRAPEZE_VTX_CREATE_VCPU, &options);
+    vcpu->fd = device_ioctl(vcpu->vm->fd, TRAPEZE_VTX_CREATE_VCPU, &options);
     if (vcpu->fd >= 0) {
         return 0;
     }
@@ -37,6 +36,7 @@ static int build(struct engine_vcpu *vcpu, const struct cpuid_table *cpuid, stru
         return error_set_errno(error, errno, "can't map what the module shares of vCPU %u",
                                vcpu->index);
     }
+    vcpu->kick.immediate_exit = &vcpu->run->immediate_exit;
     return 0;
 }
 
@@ -51,9 +51,7 @@ int vtx_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_options *opti
     vcpu->index = options->index;
     vcpu->fd = -1;
     vcpu->interrupts = options->interrupts;
-    vcpu->owner = pthread_self();
-    vcpu->thread = thread_id();
-    thread_prepare_kicks();
+    run_kick_prepare(&vcpu->kick);
     int code = build(vcpu, options->cpuid, error);
     if (code != 0) {
         vtx_vcpu_destroy(vcpu);
@@ -76,33 +74,20 @@ void vtx_vcpu_destroy(struct engine_vcpu *vcpu)
 
 /* ---- kicks ---- */
 
-/*
- * Makes the module leave a run, or not stay there. The flag covers the time before the system
- * call, the signal the time within it: whichever comes first, none is lost.
- */
-static void interrupt_run(struct engine_vcpu *vcpu)
-{
-    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    if (!pthread_equal(pthread_self(), vcpu->owner)) {
-        thread_kick(vcpu->thread);
-    }
-}
-
 void vtx_vcpu_kick(struct engine_vcpu *vcpu)
 {
-    atomic_store(&vcpu->kicked, true);
-    interrupt_run(vcpu);
+    run_kick_send(&vcpu->kick);
 }
 
 void vtx_vcpu_interrupt_changed(struct engine_vcpu *vcpu)
 {
-    interrupt_run(vcpu);
+    run_kick_interrupt(&vcpu->kick);
 }
 
 int vtx_vcpu_nmi(struct engine_vcpu *vcpu)
 {
     atomic_fetch_add(&vcpu->nmis_waiting, 1);
-    interrupt_run(vcpu);
+    run_kick_interrupt(&vcpu->kick);
     return 0;
 }
 
@@ -113,7 +98,7 @@ int vtx_vcpu_get_state(struct engine_vcpu *vcpu, unsigned int groups, struct x86
 {
     vcpu->state.groups = groups & TRAPEZE_VTX_ALL_GROUPS;
     vcpu->state.reserved = 0;
-    int code = vtx_ioctl(vcpu->fd, TRAPEZE_VTX_GET_STATE, &vcpu->state);
+    int code = device_ioctl(vcpu->fd, TRAPEZE_VTX_GET_STATE, &vcpu->state);
     if (code < 0) {
         return error_set_errno(error, code, "the module does not give the state of vCPU %u",
                                vcpu->index);
@@ -139,7 +124,7 @@ int vtx_vcpu_set_state(struct engine_vcpu *vcpu, unsigned int groups, const stru
                        struct error *error)
 {
     vtx_abi_from_state(state, groups & TRAPEZE_VTX_ALL_GROUPS, &vcpu->state);
-    int code = vtx_ioctl(vcpu->fd, TRAPEZE_VTX_SET_STATE, &vcpu->state);
+    int code = device_ioctl(vcpu->fd, TRAPEZE_VTX_SET_STATE, &vcpu->state);
     if (code < 0) {
         return error_set_errno(error, code, "the module refuses the state of vCPU %u", vcpu->index);
     }

@@ -21,7 +21,7 @@ static int map_slot(struct engine_vm *vm, const struct memory_slot *slot, struct
         .length = slot->length,
         .user_address = (uint64_t)(uintptr_t)slot->host,
     };
-    int code = vtx_ioctl(vm->fd, TRAPEZE_VTX_SET_MEMORY, &memory);
+    int code = device_ioctl(vm->fd, TRAPEZE_VTX_SET_MEMORY, &memory);
     return code < 0
                ? error_set_errno(error, code, "the module refuses %llu MiB of memory at 0x%llx",
                                  (unsigned long long)(slot->length >> 20),
@@ -46,7 +46,7 @@ static int build(struct engine_vm *vm, enum engine_trap trap, struct error *erro
     if (vm->device < 0) {
         return vm->device;
     }
-    vm->fd = vtx_ioctl(vm->device, TRAPEZE_VTX_CREATE_VM, &options);
+    vm->fd = device_ioctl(vm->device, TRAPEZE_VTX_CREATE_VM, &options);
     if (vm->fd < 0) {
         return explain(vm->fd, options.message, sizeof(options.message), error,
                        "VT-x can't be used");
@@ -118,7 +118,7 @@ int vtx_doorbell(struct engine_vm *vm, int event, const struct engine_doorbell *
                                             .size = doorbell->size,
                                             .has_value = doorbell->has_value,
                                             .value = (uint32_t)doorbell->value};
-    int code = vtx_ioctl(vm->fd, TRAPEZE_VTX_SET_DOORBELL, &argument);
+    int code = device_ioctl(vm->fd, TRAPEZE_VTX_SET_DOORBELL, &argument);
     return code < 0 ? error_set_errno(error, code, "the module refuses a doorbell at port 0x%x",
                                       argument.port)
                     : 0;
@@ -159,7 +159,7 @@ int vtx_cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct 
     struct trapeze_vtx_cpuid_entry entries[CPUID_ENTRIES_MAX];
     struct trapeze_vtx_cpuid argument = {.count = CPUID_ENTRIES_MAX,
                                          .entries = (uint64_t)(uintptr_t)entries};
-    int code = vtx_ioctl(vm->device, TRAPEZE_VTX_GET_CPUID, &argument);
+    int code = device_ioctl(vm->device, TRAPEZE_VTX_GET_CPUID, &argument);
     if (code < 0) {
         explain(code, argument.message, sizeof(argument.message), error,
                 "the module does not say which CPUID it supports");
