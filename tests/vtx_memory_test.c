@@ -302,6 +302,10 @@ static void test_missing_memory(void)
     exit_of()->pio.data[0] = 'm';
     vtx_ept_unmap(&machine.vm.ept, 0x7000, 0x1000);
     uint64_t before = rip();
+    machine.vcpu->missing.address = 0;
+    CHECK(!vtx_vcpu_complete(machine.vcpu)); /* which says so without running, too */
+    CHECK_EQUAL(exit_of()->reason, EXIT_NONE);
+    CHECK_EQUAL(machine.vcpu->missing.address, 0x7000);
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_MEMORY);
     CHECK_EQUAL(machine.vcpu->missing.address, 0x7000);
     vtx_ept_map(&machine.vm.ept, 0x7000, FAKE_RAM + 0x7000, 0x1000, VTX_EPT_ALL, VTX_WRITE_BACK,
@@ -317,6 +321,8 @@ static void test_missing_memory(void)
     vtx_ept_unmap(&machine.vm.ept, 0x7000, 0x1000);
     CHECK(leaves(violation(DEVICE, false), EXIT_MMIO));
     exit_of()->mmio.data[0] = 'n';
+    CHECK(!vtx_vcpu_complete(machine.vcpu));
+    CHECK_EQUAL(exit_of()->reason, EXIT_NONE);
     CHECK_EQUAL(vtx_vcpu_run(machine.vcpu), VTX_MEMORY);
     vtx_ept_map(&machine.vm.ept, 0x7000, FAKE_RAM + 0x7000, 0x1000, VTX_EPT_ALL, VTX_WRITE_BACK,
                 VTX_SIZE_4K);

@@ -160,10 +160,10 @@ static void answer(struct vcpu_exit *exit)
     }
 }
 
-/* As an embedder does before it looks at the guest or gives it an interrupt. */
+/* As an embedder does before it looks at the guest or gives it an interrupt; but maps nothing. */
 static void complete(void)
 {
-    while (!vtx_vcpu_complete(machine.vcpu)) {
+    while (!vtx_vcpu_complete(machine.vcpu) && machine.vcpu->exit.reason != EXIT_NONE) {
         answer(&machine.vcpu->exit);
     }
 }

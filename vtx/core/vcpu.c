@@ -234,11 +234,11 @@ static enum vtx_step complete(struct vtx_vcpu *vcpu)
 
 bool vtx_vcpu_complete(struct vtx_vcpu *vcpu)
 {
-    bool done = complete(vcpu) != VTX_STEP_LEAVE;
-    if (done) {
-        vcpu->exit.reason = EXIT_NONE;
+    if (complete(vcpu) == VTX_STEP_LEAVE) {
+        return false;
     }
-    return done;
+    vcpu->exit.reason = EXIT_NONE;
+    return vcpu->completion == NULL;
 }
 
 enum vtx_outcome vtx_vcpu_run(struct vtx_vcpu *vcpu)

@@ -172,7 +172,8 @@ void vtx_vcpu_set_state(struct vtx_vcpu *vcpu, unsigned int groups, const struct
 
 /*
  * Writes the answer of vcpu->exit into the guest without running it. False: the instruction makes
- * another access, and vcpu->exit is that one. Loaded, in context.
+ * another access, and vcpu->exit is that one; or its reason is EXIT_NONE: vcpu->missing is to be
+ * mapped first. Loaded, in context.
  */
 bool vtx_vcpu_complete(struct vtx_vcpu *vcpu);
 

@@ -74,25 +74,6 @@ static bool rings_doorbell(struct vcpu *vcpu)
 
 /* ---- one stay in the guest ---- */
 
-#define NOT_MISSING (~0ull) /* no guest has so much memory */
-
-/*
- * What is left of the last exit. *outcome says how that ended if it is not done: memory that is
- * missing is mapped first, and then it goes on.
- */
-static bool complete_exit(struct vcpu *vcpu, enum vtx_outcome *outcome)
-{
-    bool is_done;
-    vcpu->core.missing.address = NOT_MISSING;
-    is_done = vtx_vcpu_complete(&vcpu->core);
-    if (vcpu->core.completion != NULL && vcpu->core.missing.address != NOT_MISSING) {
-        *outcome = VTX_MEMORY;
-        return false;
-    }
-    *outcome = VTX_EXIT; /* the instruction makes another access */
-    return is_done;
-}
-
 /*
  * Completes the last exit and, unless that was all that is wanted, runs the guest. Signals are
  * looked for with interrupts off: one that comes later sends this processor an interrupt, which
@@ -102,8 +83,8 @@ static enum vtx_outcome run_in_context(struct vcpu *vcpu, bool only_complete)
 {
     enum vtx_outcome outcome;
     unsigned int rings;
-    if (!complete_exit(vcpu, &outcome)) {
-        return outcome;
+    if (!vtx_vcpu_complete(&vcpu->core)) {
+        return vcpu->core.exit.reason == EXIT_NONE ? VTX_MEMORY : VTX_EXIT;
     }
     if (offer_interrupt(vcpu)) {
         vcpu->core.exit.reason = EXIT_INTERRUPT_WINDOW;
