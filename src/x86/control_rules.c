@@ -139,12 +139,6 @@ bool x86_is_xcr0(uint64_t supported, uint64_t value)
     return (value & X86_XCR0_X87) != 0 && (value & ~supported) == 0 && !avx_alone;
 }
 
-bool x86_is_canonical(uint64_t address, unsigned int linear_bits)
-{
-    unsigned int unused = 64 - linear_bits;
-    return (uint64_t)((int64_t)(address << unused) >> unused) == address;
-}
-
 uint64_t x86_make_canonical(uint64_t address)
 {
     return (uint64_t)((int64_t)(address << 16) >> 16);

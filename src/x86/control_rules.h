@@ -49,8 +49,12 @@ bool x86_next_efer(const struct x86_control_state *before, const struct cpuid_ta
 /* XSETBV takes the value: only x87, SSE, AVX and PKRU are known here; supported: CPUID leaf 0DH. */
 bool x86_is_xcr0(uint64_t supported, uint64_t value);
 
-/* Bits 63:(linear_bits - 1) are all equal. */
-bool x86_is_canonical(uint64_t address, unsigned int linear_bits);
+/* "Canonical Addressing": bits 63:(linear_bits - 1) are all equal. Inline for hot paths. */
+static inline bool x86_is_canonical(uint64_t address, unsigned int linear_bits)
+{
+    unsigned int unused = 64 - linear_bits;
+    return (uint64_t)((int64_t)(address << unused) >> unused) == address;
+}
 
 /* The nearest canonical address with 48 linear bits. */
 uint64_t x86_make_canonical(uint64_t address);

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "x86/control_rules.h"
 #include "x86/mmio_operation.h"
 #include "x86/registers.h"
 
@@ -72,13 +73,6 @@ static bool within_limit(const struct x86_segment *segment, uint64_t offset, uns
     return offset > segment->limit && last <= top;
 }
 
-/* "Canonical Addressing": the bits above the implemented ones repeat the topmost of these. */
-static bool canonical(const struct mmio_mode *mode, uint64_t linear)
-{
-    unsigned int shift = 64u - mode->linear_bits;
-    return (uint64_t)((int64_t)(linear << shift) >> shift) == linear;
-}
-
 static bool operand_at(const struct planner *planner, unsigned int segment, uint64_t offset,
                        unsigned int size, bool is_write, struct mmio_operand *operand)
 {
@@ -89,7 +83,8 @@ static bool operand_at(const struct planner *planner, unsigned int segment, uint
         if (segment == X86_FS || segment == X86_GS) {
             linear += mode->segment[segment].base;
         }
-        allowed = canonical(mode, linear) && canonical(mode, linear + size - 1);
+        allowed = x86_is_canonical(linear, mode->linear_bits) &&
+                  x86_is_canonical(linear + size - 1, mode->linear_bits);
     } else {
         const struct x86_segment *descriptor = &mode->segment[segment];
         linear = (offset + descriptor->base) & UINT32_MAX;

@@ -40,6 +40,7 @@
 #include "engines/soft/translate/state.h"
 #include "engines/soft/translate/statistics.h"
 #include "vm/engine.h"
+#include "x86/control_rules.h"
 #include "x86/decode/decode.h"
 #include "x86/registers.h"
 #include "x86/state.h"
@@ -279,8 +280,7 @@ static inline bool soft_64bit(const struct soft_cpu *cpu)
 
 static inline bool soft_canonical(const struct soft_cpu *cpu, uint64_t linear)
 {
-    unsigned int shift = (cpu->cr4 & X86_CR4_LA57) != 0 ? 7 : 16;
-    return (uint64_t)((int64_t)(linear << shift) >> shift) == linear;
+    return x86_is_canonical(linear, (cpu->cr4 & X86_CR4_LA57) != 0 ? 57 : 48);
 }
 
 static inline bool soft_has(const struct soft_cpu *cpu, enum x86_feature feature)
