@@ -372,6 +372,7 @@ def test_terminal(check, trapeze, guests):
     terminal.kill(signal.SIGTSTP)
     check.that(terminal.wait_until(terminal.is_restored), "SIGTSTP gives the terminal back")
     check.that(terminal.wait_for("trapeze: the guest is paused until SIGCONT"), "and says so", terminal.text)
+    check.that(terminal.wait_until(terminal.is_stopped), "and stops")
     terminal.kill(signal.SIGCONT)
     check.that(terminal.wait_until(terminal.is_raw), "SIGCONT takes it again")
     terminal.type("\001x")
@@ -449,6 +450,7 @@ def test_pause(check, trapeze, guests, engine):
         terminal.kill(number)
         if number == signal.SIGTSTP:
             check.that(terminal.wait_until(terminal.is_restored), f"{engine}: SIGTSTP while paused")
+        check.that(terminal.wait_until(terminal.is_stopped), f"{engine}: {number.name} while paused: it stops")
         terminal.kill(signal.SIGCONT)
         check.that(terminal.wait_until(terminal.is_raw), f"{engine}: SIGCONT while paused")
         check.that(digit not in terminal.text, f"{engine}: a paused guest does not answer", terminal.text)

@@ -155,6 +155,11 @@ class Terminal:
     def kill(self, number):
         os.kill(self.pid, number)
 
+    def is_stopped(self):
+        """Whether it stands still. A SIGCONT before that is lost, so who continues it waits for this, as a shell does."""
+        state = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        return state is not None and state.si_status != 0
+
     def hang_up(self):
         """What closing the terminal's window does."""
         self.close()

@@ -72,12 +72,17 @@ static int wait_for_signal(const struct watch *watch, const sigset_t *set)
     }
 }
 
-static bool is_ending_signal_pending(void)
+static bool is_pending(int number)
 {
     sigset_t pending;
     sigpending(&pending);
+    return sigismember(&pending, number) == 1;
+}
+
+static bool is_ending_signal_pending(void)
+{
     for (unsigned int i = 0; i < ENDING_SIGNALS; i++) {
-        if (sigismember(&pending, ending_signals[i]) == 1) {
+        if (is_pending(ending_signals[i])) {
             return true;
         }
     }
@@ -94,10 +99,13 @@ static void stop_and_continue(const struct watch *watch)
     watch->pause(watch->context, true);
     terminal_restore();
     print_problem("the guest is paused until SIGCONT");
-    do {
+    /* SIGTSTP took back every SIGCONT before it, and SIGSTOP would take back one since. */
+    bool stop = !is_pending(SIGCONT);
+    while (stop) {
         /* To this thread: sent to the process, another one might take it and this one run on. */
         raise(SIGSTOP);
-    } while (was_raw && !terminal_is_ours(STDIN_FILENO) && !is_ending_signal_pending());
+        stop = was_raw && !terminal_is_ours(STDIN_FILENO) && !is_ending_signal_pending();
+    }
     if (was_raw && terminal_is_ours(STDIN_FILENO)) {
         terminal_make_raw();
     }
