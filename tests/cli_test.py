@@ -319,6 +319,23 @@ def test_timeout_and_signals(check, trapeze, guests):
             check.that(any("null" in line for line in lines), "SIGUSR1 prints the statistics", "".join(lines))
 
 
+def test_own_signal(check, trapeze, guests):
+    """The signal that the monitor sends to itself does nothing when somebody else sends it."""
+    with subprocess.Popen([trapeze, "run", "--engine", "null", "--flat", guests.file(LOOP), "--timeout", "100"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_thread(process.pid, "watch")
+        process.send_signal(signal.SIGUSR2)
+        process.send_signal(signal.SIGUSR1)
+        for line in process.stderr:
+            if line.startswith("ran for"):
+                break
+        process.send_signal(signal.SIGUSR2)
+        time.sleep(0.05)  # with both waiting the kernel hands out SIGTERM first, and that would show nothing
+        process.send_signal(signal.SIGTERM)
+        check.contains(process.stderr.read(), "SIGTERM", "SIGUSR2 does not end the watching")
+        check.equal(process.wait(), QUIT, "SIGUSR2, then SIGTERM")
+
+
 def test_ignored_signal(check, trapeze, guests):
     """What was ignored when the program started stays ignored: that is how nohup works."""
     with subprocess.Popen(["sh", "-c", f"trap '' HUP; exec {trapeze} run --engine null --flat {guests.file(LOOP)}"],
@@ -335,8 +352,9 @@ def test_ignored_signal(check, trapeze, guests):
 
 
 def wait_for_thread(pid, name):
-    """Until a process has a thread of that name, or has ended."""
-    while True:
+    """Until a process has a thread of that name, or has ended, or hangs."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
         try:
             names = [path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
         except (FileNotFoundError, ProcessLookupError):
@@ -399,6 +417,7 @@ import os, signal, sys, termios, time
 def is_raw():
     return not termios.tcgetattr(0)[3] & termios.ICANON
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+settings = termios.tcgetattr(0)
 job = os.fork()
 if job == 0:
     os.setpgid(0, 0)
@@ -418,6 +437,16 @@ os.tcsetpgrp(0, job)
 os.kill(job, signal.SIGCONT)
 while not is_raw():
     time.sleep(0.01)
+os.kill(job, signal.SIGSTOP)
+print("SIGSTOP: stopped:", stopped())
+os.tcsetpgrp(0, os.getpid())
+termios.tcsetattr(0, termios.TCSANOW, settings)
+os.kill(job, signal.SIGCONT)
+print("SIGSTOP, background: stopped:", stopped(), "settings kept:", termios.tcgetattr(0) == settings)
+os.tcsetpgrp(0, job)
+os.kill(job, signal.SIGCONT)
+while not is_raw():
+    time.sleep(0.01)
 os.kill(job, signal.SIGTSTP)
 stopped()
 os.tcsetpgrp(0, os.getpid())
@@ -432,6 +461,7 @@ def check_background(check, arguments):
     terminal = Terminal([sys.executable, "-c", JOB_CONTROL, *arguments])
     terminal.finish()
     for expected in ("stopped: True raw: False", "background: stopped: True raw: False",
+                     "SIGSTOP: stopped: True", "SIGSTOP, background: stopped: True settings kept: True",
                      f"ended in the background: {QUIT} raw: False"):
         check.contains(terminal.text, expected, "job control")
     terminal.close()
@@ -627,10 +657,27 @@ def test_other_terminal(check, trapeze, guests, engine):
     with subprocess.Popen([trapeze, "run", "--engine", engine, "--flat", guests.file(ECHO)], stdin=slave, stdout=slave,
                           stderr=subprocess.PIPE, start_new_session=True) as process:
         os.write(master, b"q")
-        _, errors = process.communicate(timeout=PATIENCE)
+        try:
+            _, errors = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, errors = process.communicate()
     check.that(process.returncode == 7, f"{engine}: a terminal that does not control it", errors.decode())
     os.close(master)
     os.close(slave)
+
+
+def check_end_of_input(check, arguments, engine):
+    """It is not the end of the run."""
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(b"abc")
+        process.stdin.close()
+        check.equal(process.stdout.read(3), b"abc", f"{engine}: what came before the end of input")
+        time.sleep(0.2)  # less shows less, and fails nothing
+        check.equal(process.poll(), None, f"{engine}: the guest runs on after it")
+        process.terminate()
+        check.equal(process.stdout.read(), b"", f"{engine}: nothing comes after it")
+        check.equal(process.wait(), QUIT, f"{engine}: end of input, then SIGTERM")
 
 
 def test_input(check, trapeze, guests, engine):
@@ -642,9 +689,7 @@ def test_input(check, trapeze, guests, engine):
     # Binary input is no keys: there is no terminal.
     result = run_guest(trapeze, engine, echo, stdin=b"a\001x\001\001bq")
     check.that(result.status == 7 and result.output == "a\001x\001\001b", f"{engine}: no escapes in a pipe", result)
-    # The end of input is not the end of the run.
-    result = run([trapeze, "run", "--engine", engine, "--flat", echo, "--timeout", "0.5"], stdin=b"abc")
-    check.that(result.status == TIMEOUT and result.output == "abc", f"{engine}: end of input", result)
+    check_end_of_input(check, [trapeze, "run", "--engine", engine, "--flat", echo, "--timeout", "100"], engine)
     result = run(["sh", "-c", f"{trapeze} run --engine {engine} --flat {echo} --timeout 0.3 <&-"])
     check.equal(result.status, TIMEOUT, f"{engine}: standard input closed", result)
 
@@ -758,6 +803,7 @@ def main():
         test_permission(check, trapeze, guests)
         test_lost_output(check, trapeze, guests)
         test_timeout_and_signals(check, trapeze, guests)
+        test_own_signal(check, trapeze, guests)
         test_ignored_signal(check, trapeze, guests)
         test_terminal(check, trapeze, guests)
         engines = test_probe(check, trapeze)

@@ -20,10 +20,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = float(os.environ.get("TRAPEZE_TEST_PATIENCE", "120"))
 
 
+def take_signals():
+    """Whoever runs the tests in the background may have had these ignored, and so would all that they start."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN,
+                   signal.SIGTTOU):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
 class Checks:
-    """Counts what passed, failed and was skipped, and says where."""
+    """Counts what passed, failed and was skipped, and says where. A test begins by making it."""
 
     def __init__(self):
+        take_signals()
         self.passed = self.failed = self.skipped = 0
 
     def that(self, good, what, details=""):
@@ -153,10 +163,13 @@ class Terminal:
         return termios.tcgetattr(self.slave) == self.before
 
     def kill(self, number):
-        os.kill(self.pid, number)
+        if self.status is None:
+            os.kill(self.pid, number)
 
     def is_stopped(self):
         """Whether it stands still. A SIGCONT before that is lost, so who continues it waits for this, as a shell does."""
+        if self.ended():
+            return False
         state = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
         return state is not None and state.si_status != 0
 

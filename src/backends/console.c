@@ -12,6 +12,7 @@
 #include "backends/backend.h"
 #include "backends/escape.h"
 #include "backends/panic_watcher.h"
+#include "backends/terminal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/threads.h"
@@ -44,7 +45,7 @@ struct console {
     struct escape escape;
     uint8_t input[INPUT_SIZE];
     unsigned int input_count;
-    bool input_ended, input_dropped_warned;
+    bool input_ended, input_waits, input_dropped_warned;
 };
 
 static void wake_thread(struct console *console)
@@ -57,14 +58,6 @@ static void wake_thread(struct console *console)
 }
 
 /* ---- output: the device's side ---- */
-
-static void warn_of_drop(struct console *console)
-{
-    if (!console->lost_warned) {
-        console->lost_warned = true;
-        log_warn("the console %s takes no more: output is dropped", console->backend.name);
-    }
-}
 
 /* Copies into the ring what fits; returns how much that was. The lock is held. */
 static size_t put_output(struct console *console, const uint8_t *bytes, size_t count)
@@ -86,12 +79,14 @@ static size_t console_write(void *context, const uint8_t *bytes, size_t count)
     struct console *console = context;
     pthread_mutex_lock(&console->lock);
     size_t taken = count;
+    bool warn = false;
     bool was_empty = console->output_count == 0;
     if (console->backend.output >= 0 && console->failure == 0) {
         taken = put_output(console, bytes, count);
     }
     if (taken < count && console->backend.may_drop) {
-        warn_of_drop(console);
+        warn = !console->lost_warned;
+        console->lost_warned = true;
         taken = count;
     }
     panic_watcher_see(&console->watcher, bytes, taken);
@@ -102,6 +97,9 @@ static size_t console_write(void *context, const uint8_t *bytes, size_t count)
     pthread_mutex_unlock(&console->lock);
     if (wake) {
         wake_thread(console);
+    }
+    if (warn) {
+        log_warn("the console %s takes no more: output is dropped", console->backend.name);
     }
     return taken;
 }
@@ -240,6 +238,11 @@ static void read_input(struct console *console)
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
+    if (count < 0 && errno == EIO && console->backend.has_escapes &&
+        !terminal_is_ours(console->backend.input)) {
+        console->input_waits = true; /* in the background: the terminal comes back with SIGCONT */
+        return;
+    }
     if (count <= 0) {
         console->input_ended = true; /* no more will come; the guest need not care */
         return;
@@ -285,15 +288,16 @@ static void make_plan(struct console *console, struct plan *plan)
     bool write_now =
         pending >= WRITE_AT_ONCE || (pending != 0 && (age >= GATHER_NS || plan->ending));
     plan->timeout_ms = -1;
-    if (console->input_count != 0) {
+    if (console->input_count != 0 || console->input_waits) {
         plan->timeout_ms = RETRY_INPUT_MS;
     }
     if (pending != 0 && !write_now) {
         plan->timeout_ms = (int)(GATHER_NS / 1000000u);
     }
     plan->fds[0] = (struct pollfd){.fd = console->wake, .events = POLLIN};
-    plan->fds[1] = (struct pollfd){.fd = wants_to_read(console) ? console->backend.input : -1,
-                                   .events = POLLIN};
+    bool read_now = wants_to_read(console) && !console->input_waits;
+    console->input_waits = false;
+    plan->fds[1] = (struct pollfd){.fd = read_now ? console->backend.input : -1, .events = POLLIN};
     plan->fds[2] =
         (struct pollfd){.fd = write_now ? console->backend.output : -1, .events = POLLOUT};
 }

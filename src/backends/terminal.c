@@ -1,6 +1,7 @@
 #include "backends/terminal.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,32 +14,67 @@ static int terminal_descriptor = -1; /* set once, before is_raw is */
 static struct termios settings_before, settings_raw;
 static atomic_bool is_raw;
 
+/* Whoever changes the settings has it; only a crash does without. */
+static pthread_mutex_t settings_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /* Signals that mean a bug, ours or a library's. */
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
 bool terminal_is_ours(int descriptor)
 {
     pid_t foreground = tcgetpgrp(descriptor);
-    /* Another session's terminal, or nobody's (a serial line): there is no job control to stop us.
-     */
-    return foreground < 0 ? errno == ENOTTY : foreground == getpgrp();
+    /* Another session's, nobody's (a serial line) or gone: there is no job control to stop us. */
+    return foreground < 0 || foreground == getpgrp();
 }
 
-void terminal_restore(void)
+/* Async-signal-safe. At once: a terminal that is stopped would be waited for without end. */
+static void put_back(void)
 {
     if (atomic_exchange(&is_raw, false)) {
-        /* At once: to wait for output would be to wait for ever on a terminal that is stopped. */
-        tcsetattr(terminal_descriptor, TCSANOW, &settings_before);
+        if (terminal_is_ours(terminal_descriptor)) {
+            tcsetattr(terminal_descriptor, TCSANOW, &settings_before);
+        }
         log_set_raw_terminal(false);
     }
 }
 
-void terminal_make_raw(void)
+static void make_raw(void)
 {
-    if (terminal_descriptor >= 0 && !atomic_exchange(&is_raw, true)) {
+    if (terminal_descriptor >= 0) {
+        atomic_store(&is_raw, true);
         tcsetattr(terminal_descriptor, TCSANOW, &settings_raw);
         log_set_raw_terminal(true);
     }
+}
+
+void terminal_restore(void)
+{
+    pthread_mutex_lock(&settings_lock);
+    put_back();
+    pthread_mutex_unlock(&settings_lock);
+}
+
+void terminal_make_raw(void)
+{
+    pthread_mutex_lock(&settings_lock);
+    make_raw();
+    pthread_mutex_unlock(&settings_lock);
+}
+
+bool terminal_lend(void)
+{
+    pthread_mutex_lock(&settings_lock);
+    bool was_raw = atomic_load(&is_raw);
+    put_back();
+    return was_raw;
+}
+
+void terminal_return(bool raw)
+{
+    if (raw) {
+        make_raw();
+    }
+    pthread_mutex_unlock(&settings_lock);
 }
 
 bool terminal_is_raw(void)
@@ -48,7 +84,7 @@ bool terminal_is_raw(void)
 
 static void crashed(int number)
 {
-    terminal_restore();
+    put_back();
     signal(number, SIG_DFL);
     raise(number);
 }

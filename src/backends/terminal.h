@@ -5,7 +5,7 @@
  *          gets the terminal back as it was. Only SIGKILL can't be helped.
  * Owner:   the process: there is one terminal. The state is static because signal handlers and
  *          atexit have nothing else to find it by.
- * Thread:  keep on one thread; restore from any, async-signal-safe.
+ * Thread:  keep on one thread; the others from any.
  */
 #ifndef TRAPEZE_BACKENDS_TERMINAL_H
 #define TRAPEZE_BACKENDS_TERMINAL_H
@@ -15,8 +15,8 @@
 #include "base/error.h"
 
 /*
- * True if this process may read and set the terminal: it is in the foreground, or the terminal is
- * not the one that controls it.
+ * False if this process is in the background of the terminal that controls it, and would be stopped
+ * for reading or setting it.
  */
 bool terminal_is_ours(int descriptor);
 
@@ -26,11 +26,21 @@ bool terminal_is_ours(int descriptor);
  */
 int terminal_keep(int descriptor, struct error *error);
 
-/* Makes the terminal raw; after terminal_keep. Harmless without, and when it is raw. */
+/* Makes the terminal raw, also when somebody has changed it since. Harmless without a kept one. */
 void terminal_make_raw(void);
 
-/* Puts the kept settings back; harmless when the terminal is not raw. */
+/*
+ * Puts the kept settings back; harmless when the terminal is not raw. In the background it belongs
+ * to the shell, which has settings of its own: then they are left alone.
+ */
 void terminal_restore(void);
+
+/*
+ * Restores it for as long as this process is stopped: nobody else makes it raw before the return.
+ * Lend says whether it was raw, which is what the return takes to make it so again.
+ */
+bool terminal_lend(void);
+void terminal_return(bool raw);
 
 bool terminal_is_raw(void);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,37 +90,51 @@ static bool is_ending_signal_pending(void)
     return false;
 }
 
+/* SIGCONT is blocked, so what continued us waits until it is taken. */
+static void take_continue(void)
+{
+    static const struct timespec at_once;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCONT);
+    sigtimedwait(&set, NULL, &at_once);
+}
+
 /*
- * As the default action would, but the terminal is the shell's meanwhile. A guest that has the
- * terminal can't go on in the background, where reading is an error: it stops again, as editors do.
+ * As the default action of SIGTSTP would, but the terminal is the shell's meanwhile. A guest that
+ * has the terminal can't go on in the background, where reading is an error: it stops again, as
+ * editors do.
  */
 static void stop_and_continue(const struct watch *watch)
 {
-    bool was_raw = terminal_is_raw();
     watch->pause(watch->context, true);
-    terminal_restore();
+    bool was_raw = terminal_lend();
+    bool is_ours;
     print_problem("the guest is paused until SIGCONT");
-    /* SIGTSTP took back every SIGCONT before it, and SIGSTOP would take back one since. */
-    bool stop = !is_pending(SIGCONT);
-    while (stop) {
-        /* To this thread: sent to the process, another one might take it and this one run on. */
-        raise(SIGSTOP);
-        stop = was_raw && !terminal_is_ours(STDIN_FILENO) && !is_ending_signal_pending();
-    }
-    if (was_raw && terminal_is_ours(STDIN_FILENO)) {
-        terminal_make_raw();
-    }
+    do {
+        /* SIGSTOP would take back a SIGCONT that has come since the last stop. */
+        if (!is_pending(SIGCONT)) {
+            /* To this thread: sent to the process, another might take it and this one run on. */
+            raise(SIGSTOP);
+        }
+        take_continue();
+        is_ours = terminal_is_ours(STDIN_FILENO);
+    } while (was_raw && !is_ours && !is_ending_signal_pending());
+    terminal_return(was_raw && is_ours);
     watch->pause(watch->context, false);
 }
 
 /*
  * After SIGSTOP, which nobody can wait for, this is all that we hear of it: the shell may have
- * changed the terminal, and the guest has stood still without being told.
+ * changed the terminal, or kept it, and the guest has stood still without being told.
  */
 static void continued(const struct watch *watch)
 {
-    if (terminal_is_raw() && terminal_is_ours(STDIN_FILENO)) {
-        terminal_restore();
+    if (terminal_is_raw() && !terminal_is_ours(STDIN_FILENO)) {
+        stop_and_continue(watch);
+        return;
+    }
+    if (terminal_is_raw()) {
         terminal_make_raw();
     }
     watch->pause(watch->context, true);
@@ -152,7 +167,10 @@ static void *watch_thread(void *context)
         int number = wait_for_signal(watch, &set);
         switch (number) {
         case STOP_WATCHING:
-            return NULL;
+            if (atomic_load(&watch->stopping)) {
+                return NULL;
+            }
+            break; /* somebody else's */
         case 0:
             watch->deadline = 0;
             watch->timed_out(watch->context);
@@ -176,6 +194,7 @@ static void *watch_thread(void *context)
 int watch_start(struct watch *watch, struct error *error)
 {
     watch->ended_at = 0;
+    atomic_init(&watch->stopping, false);
     watch->deadline = watch->timeout_ns != 0 ? clock_now_ns() + watch->timeout_ns : 0;
     struct thread_options options = {.name = "watch", .run = watch_thread, .context = watch};
     return thread_start(&watch->thread, &options, error);
@@ -183,6 +202,7 @@ int watch_start(struct watch *watch, struct error *error)
 
 void watch_stop(struct watch *watch)
 {
+    atomic_store(&watch->stopping, true);
     pthread_kill(watch->thread, STOP_WATCHING);
     pthread_join(watch->thread, NULL);
 }

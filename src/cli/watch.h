@@ -13,6 +13,7 @@
 #define TRAPEZE_CLI_WATCH_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct watch {
     pthread_t thread; /* the rest is the watch's own */
     uint64_t deadline;
     uint64_t ended_at; /* when the first ending signal came, 0: none has */
+    atomic_bool stopping;
 };
 
 /* Blocks the signals in this thread and those that it starts. */
