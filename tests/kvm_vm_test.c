@@ -306,8 +306,8 @@ static void read_memory(unsigned long *resident, unsigned long *mapped)
 }
 
 #define VMS       1000u
-#define VMS_FIRST 50u  /* after so many all that is made once is there */
-#define GROWTH    512u /* KiB: less than a page in eight VMs */
+#define VMS_FIRST 50u   /* after so many all that is made once is there */
+#define GROWTH    1024u /* KiB: less than a page in three VMs; some kernels count in batches */
 
 /* A thousand VMs, one after the other: nothing grows, neither descriptors nor memory. */
 static void test_a_thousand_vms(void)
@@ -328,8 +328,8 @@ static void test_a_thousand_vms(void)
     read_memory(&resident_after, &mapped_after);
     CHECK_EQUAL(failed, 0);
     CHECK_EQUAL(open_descriptors(), descriptors);
-#ifdef __SANITIZE_ADDRESS__
-    SKIP("the address sanitizer keeps what was freed");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    SKIP("a sanitizer keeps what was freed, or notes of it");
 #else
     CHECK(resident_after <= resident + GROWTH);
     CHECK(mapped_after <= mapped + GROWTH);
@@ -338,8 +338,11 @@ static void test_a_thousand_vms(void)
 
 static void test_probe(void)
 {
-    struct engine_probe probe;
-    kvm_engine.probe(&probe);
+    struct engine_probe probe = {.mips = 0};
+    /* The windows are milliseconds long: a busy machine may not get to its work in one. */
+    for (unsigned int i = 0; i < 10 && (probe.mips <= 0 || probe.exit_us <= 0); i++) {
+        kvm_engine.probe(&probe);
+    }
     CHECK(probe.usable);
     CHECK(probe.why[0] != '\0');
     CHECK(strstr(probe.details, "API version 12") != NULL);

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness import ROOT, Checks, run  # noqa: E402
 
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--enable-logging=stderr"]
+QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+         "--disable-sync", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--enable-logging=stderr"]
 
 # What the browser is asked to do once the page is drawn; what comes out is left in an attribute of the body.
 PROBE = """
@@ -91,7 +91,7 @@ class Browser:
         """The document as it is in the end, and what the page's scripts complained of."""
         with tempfile.TemporaryDirectory(dir=self.directory) as data:
             result = run([self.program, *QUIET, f"--user-data-dir={data}", f"--window-size={width},900", *options,
-                          page.as_uri()], timeout=60)
+                          page.as_uri()])
         complaints = [line for line in result.errors.splitlines() if "CONSOLE" in line]
         return result.output, complaints
 

@@ -30,9 +30,13 @@ TEST_PROGRAMS = {"crash_report": "", "engine_guest": "kvm", "kvm": "", "kvm_inte
                  "vm_pause": ""}
 CPUS = 1            # of the laboratory machine: with more, spinning guests wait for each other
 KILLED = 137        # what a case ends with that hung
-LAB_PATIENCE = 420  # seconds for one start of the machine
-ALL_PATIENCE = 780  # for all starts, what is done before them included; scripts/run-tests gives more
-SILENCE = 80        # seconds without a result; cases that hang by themselves are ended sooner, within the machine
+# In seconds, and generous: the machine's clock is the host's, however busy that is. scripts/run-tests gives more than all.
+RUN_PATIENCE = 100    # --timeout of a Linux guest
+CASE_PATIENCE = 120   # a case that hangs by itself is ended within the machine
+SLOW_PATIENCE = 160   # for those that wait for the guest's watchdogs
+SILENCE = 200         # without a result: the machine itself hangs, as every case would have been ended
+LAB_PATIENCE = 900    # for one start of the machine
+ALL_PATIENCE = 1500   # for all starts, what is done before them included
 STARTS = 3
 
 # Lines of the guest kernel's log that are of warning level or worse and have nothing to do with the machine.
@@ -43,7 +47,7 @@ HARMLESS = (r"Unknown kernel command line parameters", r"Unstable clock detected
 class Case:
     """One command in the laboratory, and what is checked of its Result afterwards."""
 
-    def __init__(self, name, command, verify, patience=60):
+    def __init__(self, name, command, verify, patience=CASE_PATIENCE):
         self.name, self.verify, self.patience = name, verify, patience
         self.command = command if isinstance(command, str) else shlex.join(map(str, command))
 
@@ -109,7 +113,7 @@ NO_XSAVE = "noxsave"
 def linux(append, *options):
     preload = [] if NO_XSAVE in append else ["env", f"LD_PRELOAD=./{SHIM}"]
     return [*preload, "trapeze", "run", "--engine", "kvm", "--kernel", "/data/vmlinuz", "--initrd", "guest.cpio", "--append",
-            f"console=ttyS0 quiet panic=-1 rdinit=/guest-init {append}", "--timeout", "50", *options]
+            f"console=ttyS0 quiet panic=-1 rdinit=/guest-init {append}", "--timeout", str(RUN_PATIENCE), *options]
 
 
 def make_initramfs(path):
@@ -183,7 +187,7 @@ def ending_case(name, append, status, words):
 SHELL = """
 mkfifo keys
 trapeze run --engine kvm --kernel /data/vmlinuz --initrd /data/initramfs.cpio.gz --append 'console=ttyS0 quiet noxsave' \\
-    --timeout 50 <keys >screen &
+    --timeout 100 <keys >screen &
 exec 3>keys
 until grep -q 'guest# ' screen || ! kill -0 $!; do sleep 0.1; done
 echo 'echo answer $((6 * 7)); poweroff -f' >&3
@@ -231,8 +235,8 @@ def linux_cases():
     for mode in ("split", "none"):
         yield report_case(2, "--irqchip", mode, suffix=f"-{mode}")
     yield Case("linux-shell", SHELL, verify_shell)
-    command = shlex.join(map(str, linux("lab.do=stand-still", "--timeout", "90")))
-    yield Case("linux-stand-still", STAND_STILL.format(command), verify_stand_still, patience=100)
+    command = shlex.join(map(str, linux("lab.do=stand-still", "--timeout", str(SLOW_PATIENCE - 20))))
+    yield Case("linux-stand-still", STAND_STILL.format(command), verify_stand_still, patience=SLOW_PATIENCE)
     yield ending_case("linux-reboot", "lab.do=reboot", RESET, "reboot")
     yield ending_case("linux-reboot-by-triple-fault", "lab.do=reboot reboot=t", TRIPLE_FAULT, "triple fault")
     yield ending_case("linux-panic", "lab.do=panic", PANIC, "Kernel panic - not syncing: sysrq triggered crash")
