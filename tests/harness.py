@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # How long something may take before it counts as hung. Generous: machines are loaded, and no test is about speed.
 PATIENCE = float(os.environ.get("TRAPEZE_TEST_PATIENCE", "120"))
 
+# Warnings in a Linux guest's log that tell of the host only: it gave a virtual processor no time for a while.
+HOST_WAS_BUSY = (r"hrtimer: interrupt took \d+ ns", r"perf: interrupt took too long", r"sched: RT throttling activated",
+                 r"workqueue: .* hogged CPU", r"clocksource: (?:Long readout interval|timekeeping watchdog on CPU\d+: .* retr)")
+
 
 def take_signals():
     """Whoever runs the tests in the background may have had these ignored, and so would all that they start."""
