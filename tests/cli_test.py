@@ -4,6 +4,7 @@
 usage: tests/cli_test.py TRAPEZE
 """
 
+import contextlib
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -302,8 +304,7 @@ def test_timeout_and_signals(check, trapeze, guests):
     check.contains(result.last_line, "--timeout", "the last line")
     check.contains(result.errors, "ran for", "--stats")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        with subprocess.Popen([trapeze, "run", "--engine", "null", "--flat", loop], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with started([trapeze, "run", "--engine", "null", "--flat", loop]) as process:
             # SIGUSR1 first: its answer shows that the run is under way.
             wait_for_thread(process.pid, "watch")
             process.send_signal(signal.SIGUSR1)
@@ -321,8 +322,7 @@ def test_timeout_and_signals(check, trapeze, guests):
 
 def test_own_signal(check, trapeze, guests):
     """The signal that the monitor sends to itself does nothing when somebody else sends it."""
-    with subprocess.Popen([trapeze, "run", "--engine", "null", "--flat", guests.file(LOOP), "--timeout", "100"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with started([trapeze, "run", "--engine", "null", "--flat", guests.file(LOOP)]) as process:
         wait_for_thread(process.pid, "watch")
         process.send_signal(signal.SIGUSR2)
         process.send_signal(signal.SIGUSR1)
@@ -337,18 +337,33 @@ def test_own_signal(check, trapeze, guests):
 
 
 def test_ignored_signal(check, trapeze, guests):
-    """What was ignored when the program started stays ignored: that is how nohup works."""
-    with subprocess.Popen(["sh", "-c", f"trap '' HUP; exec {trapeze} run --engine null --flat {guests.file(LOOP)}"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    """What was ignored when the program started stays ignored: that is how nohup works, and shells without job control."""
+    with started(["sh", "-c", f"trap '' HUP TSTP; exec {trapeze} run --engine null --flat {guests.file(LOOP)}"]) as process:
         wait_for_thread(process.pid, "watch")
         process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGUSR1)  # its answer shows that SIGHUP has been passed over
+        process.send_signal(signal.SIGTSTP)
+        process.send_signal(signal.SIGUSR1)  # its answer shows that they have been passed over
         for line in process.stderr:
             if line.startswith("ran for"):
                 break
         process.send_signal(signal.SIGTERM)
-        check.contains(process.stderr.read(), "SIGTERM", "an ignored SIGHUP does not end the run")
-        check.equal(process.wait(), QUIT, "an ignored SIGHUP, then SIGTERM")
+        text = process.stderr.read()
+        check.contains(text, "SIGTERM", "an ignored SIGHUP does not end the run")
+        check.that("paused" not in text, "an ignored SIGTSTP does not stop it", text)
+        check.equal(process.wait(), QUIT, "ignored signals, then SIGTERM")
+
+
+@contextlib.contextmanager
+def started(arguments, **more):
+    """A program with text on its standard error, killed if it hangs."""
+    more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True} | more
+    with subprocess.Popen(arguments, **more) as process:
+        guard = threading.Timer(PATIENCE, process.kill)
+        guard.start()
+        try:
+            yield process
+        finally:
+            guard.cancel()
 
 
 def wait_for_thread(pid, name):
@@ -405,6 +420,7 @@ def test_terminal(check, trapeze, guests):
     check.that(terminal.finish() in (QUIT, MONITOR_ERROR), f"a closed terminal: exit status {terminal.status}")
 
     check_background(check, arguments)
+    check_early_background(check, trapeze, guests)
 
     terminal = Terminal([trapeze, "run", "--engine", "null", "--flat", "/nonexistent/image"])
     check.equal(terminal.finish(), USAGE, "an error on a terminal", terminal.text)
@@ -412,20 +428,39 @@ def test_terminal(check, trapeze, guests):
     terminal.close()
 
 
-JOB_CONTROL = r"""
+# A shell of some lines: it runs a job in the foreground, and is told when that stops or ends.
+SHELL = r"""
 import os, signal, sys, termios, time
 def is_raw():
     return not termios.tcgetattr(0)[3] & termios.ICANON
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 settings = termios.tcgetattr(0)
-job = os.fork()
-if job == 0:
-    os.setpgid(0, 0)
-    os.tcsetpgrp(0, os.getpid())
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-    os.execv(sys.argv[1], sys.argv[1:])
+def start():
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execv(sys.argv[1], sys.argv[1:])
+    return job
 def stopped():
     return os.WIFSTOPPED(os.waitpid(job, os.WUNTRACED)[1])
+def end_in_background(what):
+    "As the built-in kill does with a job that is stopped, until it has ended."
+    os.tcsetpgrp(0, os.getpid())
+    os.kill(job, signal.SIGTERM)
+    os.kill(job, signal.SIGCONT)
+    status = os.waitpid(job, os.WUNTRACED)[1]
+    if os.WIFSTOPPED(status):
+        os.kill(job, signal.SIGKILL)
+        os.waitpid(job, 0)
+        print(what + ": stopped again")
+    else:
+        print(what + ": ended:", os.waitstatus_to_exitcode(status), "raw:", is_raw())
+"""
+
+JOB_CONTROL = SHELL + r"""
+job = start()
 while not is_raw():
     time.sleep(0.01)
 os.kill(job, signal.SIGTSTP)
@@ -449,10 +484,34 @@ while not is_raw():
     time.sleep(0.01)
 os.kill(job, signal.SIGTSTP)
 stopped()
+end_in_background("after SIGTSTP")
+job = start()
+while not is_raw():
+    time.sleep(0.01)
+os.kill(job, signal.SIGSTOP)
+stopped()
+end_in_background("after SIGSTOP")
+"""
+
+# While the image is read the console is open, but the run has not begun.
+EARLY_BACKGROUND = SHELL + r"""
+job = start()
+def is_console_open():
+    names = []
+    for name in os.listdir(f"/proc/{job}/fd"):
+        try:
+            names.append(os.readlink(f"/proc/{job}/fd/{name}"))
+        except OSError:
+            pass
+    return any("eventfd" in name for name in names)
+while not is_console_open():
+    pass
+os.kill(job, signal.SIGTSTP)
 os.tcsetpgrp(0, os.getpid())
-os.kill(job, signal.SIGTERM)
+print("early: stopped:", stopped())
 os.kill(job, signal.SIGCONT)
-print("ended in the background:", os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]), "raw:", is_raw())
+print("early, continued: stopped:", stopped(), "settings kept:", termios.tcgetattr(0) == settings)
+end_in_background("early")
 """
 
 
@@ -462,8 +521,21 @@ def check_background(check, arguments):
     terminal.finish()
     for expected in ("stopped: True raw: False", "background: stopped: True raw: False",
                      "SIGSTOP: stopped: True", "SIGSTOP, background: stopped: True settings kept: True",
-                     f"ended in the background: {QUIT} raw: False"):
+                     f"after SIGTSTP: ended: {QUIT} raw: False", f"after SIGSTOP: ended: {QUIT} raw: False"):
         check.contains(terminal.text, expected, "job control")
+    terminal.close()
+
+
+def check_early_background(check, trapeze, guests):
+    """Put into the background before it has the terminal, it does not take it there."""
+    image = guests.file(LOOP)
+    os.truncate(image, 100 << 20)
+    terminal = Terminal([sys.executable, "-c", EARLY_BACKGROUND, trapeze, "run", "--engine", "null", "--memory", "256M", "--mode",
+                         "long", "--at", "0x100000", "--flat", image])
+    terminal.finish()
+    for expected in ("early: stopped: True", "early, continued: stopped: True settings kept: True",
+                     f"early: ended: {QUIT} raw: False"):
+        check.contains(terminal.text, expected, "job control, early")
     terminal.close()
 
 
@@ -620,6 +692,16 @@ def test_nobody_reads(check, trapeze, guests, engine):
     # A terminal that takes nothing any more can hold up the end; whoever asks twice is not kept waiting.
     terminal = Terminal([trapeze, "run", "--engine", engine, "--flat", guests.file(FLOOD_FOR_EVER)])
     wait_for_thread(terminal.pid, "watch")
+    for _ in range(3):
+        terminal.kill(signal.SIGUSR1)  # nor does what was asked for and is not taken
+        time.sleep(0.1)
+    terminal.kill(signal.SIGTSTP)
+    stopped, give_up = False, time.monotonic() + PATIENCE
+    while not stopped and time.monotonic() < give_up:
+        time.sleep(0.02)
+        stopped = terminal.is_stopped()
+    check.that(stopped, f"{engine}: a terminal that nobody reads: it can be stopped")
+    terminal.kill(signal.SIGCONT)
     give_up = time.monotonic() + PATIENCE
     while not terminal.ended() and time.monotonic() < give_up:
         terminal.kill(signal.SIGTERM)
@@ -635,7 +717,7 @@ def test_nobody_reads(check, trapeze, guests, engine):
 def test_stats_of_a_loop(check, trapeze, guests, engine):
     """A guest that never leaves its CPU is asked to when somebody wants to know what it does."""
     arguments = [trapeze, "run", "--engine", engine, "--flat", guests.file(LOOP), "--console", "none"]
-    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with started(arguments) as process:
         wait_for_thread(process.pid, "watch")
         runs, give_up = 0, time.monotonic() + PATIENCE
         while runs == 0 and time.monotonic() < give_up:
@@ -654,29 +736,25 @@ def test_stats_of_a_loop(check, trapeze, guests, engine):
 def test_other_terminal(check, trapeze, guests, engine):
     """A terminal that does not control the process (a serial line, say) is one to type at nevertheless."""
     master, slave = pty.openpty()
-    with subprocess.Popen([trapeze, "run", "--engine", engine, "--flat", guests.file(ECHO)], stdin=slave, stdout=slave,
-                          stderr=subprocess.PIPE, start_new_session=True) as process:
+    with started([trapeze, "run", "--engine", engine, "--flat", guests.file(ECHO)], stdin=slave, stdout=slave,
+                 start_new_session=True) as process:
         os.write(master, b"q")
-        try:
-            _, errors = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _, errors = process.communicate()
-    check.that(process.returncode == 7, f"{engine}: a terminal that does not control it", errors.decode())
+        errors = process.stderr.read()
+    check.equal(process.returncode, 7, f"{engine}: a terminal that does not control it", errors)
     os.close(master)
     os.close(slave)
 
 
 def check_end_of_input(check, arguments, engine):
     """It is not the end of the run."""
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdin.write(b"abc")
+    with started(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write("abc")
         process.stdin.close()
-        check.equal(process.stdout.read(3), b"abc", f"{engine}: what came before the end of input")
+        check.equal(process.stdout.read(3), "abc", f"{engine}: what came before the end of input")
         time.sleep(0.2)  # less shows less, and fails nothing
         check.equal(process.poll(), None, f"{engine}: the guest runs on after it")
         process.terminate()
-        check.equal(process.stdout.read(), b"", f"{engine}: nothing comes after it")
+        check.equal(process.stdout.read(), "", f"{engine}: nothing comes after it")
         check.equal(process.wait(), QUIT, f"{engine}: end of input, then SIGTERM")
 
 
@@ -689,7 +767,7 @@ def test_input(check, trapeze, guests, engine):
     # Binary input is no keys: there is no terminal.
     result = run_guest(trapeze, engine, echo, stdin=b"a\001x\001\001bq")
     check.that(result.status == 7 and result.output == "a\001x\001\001b", f"{engine}: no escapes in a pipe", result)
-    check_end_of_input(check, [trapeze, "run", "--engine", engine, "--flat", echo, "--timeout", "100"], engine)
+    check_end_of_input(check, [trapeze, "run", "--engine", engine, "--flat", echo], engine)
     result = run(["sh", "-c", f"{trapeze} run --engine {engine} --flat {echo} --timeout 0.3 <&-"])
     check.equal(result.status, TIMEOUT, f"{engine}: standard input closed", result)
 

@@ -12,7 +12,6 @@
 #include "backends/backend.h"
 #include "backends/escape.h"
 #include "backends/panic_watcher.h"
-#include "backends/terminal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/threads.h"
@@ -239,8 +238,8 @@ static void read_input(struct console *console)
         return;
     }
     if (count < 0 && errno == EIO && console->backend.has_escapes &&
-        !terminal_is_ours(console->backend.input)) {
-        console->input_waits = true; /* in the background: the terminal comes back with SIGCONT */
+        tcgetpgrp(console->backend.input) >= 0) {
+        console->input_waits = true; /* in the background; a terminal that is gone has no group */
         return;
     }
     if (count <= 0) {

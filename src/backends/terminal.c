@@ -12,6 +12,7 @@
 
 static int terminal_descriptor = -1; /* set once, before is_raw is */
 static struct termios settings_before, settings_raw;
+static struct termios settings_made; /* what the terminal made of settings_raw */
 static atomic_bool is_raw;
 
 /* Whoever changes the settings has it; only a crash does without. */
@@ -27,23 +28,35 @@ bool terminal_is_ours(int descriptor)
     return foreground < 0 || foreground == getpgrp();
 }
 
+static bool is_as_we_made_it(void)
+{
+    struct termios now;
+    return tcgetattr(terminal_descriptor, &now) == 0 && now.c_iflag == settings_made.c_iflag &&
+           now.c_oflag == settings_made.c_oflag && now.c_cflag == settings_made.c_cflag &&
+           now.c_lflag == settings_made.c_lflag;
+}
+
 /* Async-signal-safe. At once: a terminal that is stopped would be waited for without end. */
 static void put_back(void)
 {
     if (atomic_exchange(&is_raw, false)) {
-        if (terminal_is_ours(terminal_descriptor)) {
+        if (terminal_is_ours(terminal_descriptor) || is_as_we_made_it()) {
             tcsetattr(terminal_descriptor, TCSANOW, &settings_before);
         }
         log_set_raw_terminal(false);
     }
 }
 
+/* In the background it is noted only: whoever hears of the terminal's return calls again. */
 static void make_raw(void)
 {
     if (terminal_descriptor >= 0) {
         atomic_store(&is_raw, true);
-        tcsetattr(terminal_descriptor, TCSANOW, &settings_raw);
         log_set_raw_terminal(true);
+        if (terminal_is_ours(terminal_descriptor)) {
+            tcsetattr(terminal_descriptor, TCSANOW, &settings_raw);
+            tcgetattr(terminal_descriptor, &settings_made);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
  *          gets the terminal back as it was. Only SIGKILL can't be helped.
  * Owner:   the process: there is one terminal. The state is static because signal handlers and
  *          atexit have nothing else to find it by.
- * Thread:  keep on one thread; the others from any.
+ * Thread:  keep on one thread; the others from any in which SIGTTOU is blocked.
  */
 #ifndef TRAPEZE_BACKENDS_TERMINAL_H
 #define TRAPEZE_BACKENDS_TERMINAL_H
@@ -26,12 +26,15 @@ bool terminal_is_ours(int descriptor);
  */
 int terminal_keep(int descriptor, struct error *error);
 
-/* Makes the terminal raw, also when somebody has changed it since. Harmless without a kept one. */
+/*
+ * Makes the terminal raw, also when somebody has changed it since. Harmless without a kept one. In
+ * the background it is the shell's: then call it once more when it has come back.
+ */
 void terminal_make_raw(void);
 
 /*
- * Puts the kept settings back; harmless when the terminal is not raw. In the background it belongs
- * to the shell, which has settings of its own: then they are left alone.
+ * Puts the kept settings back; harmless when the terminal is not raw. In the background settings
+ * that somebody else has made are left alone: a shell has its own.
  */
 void terminal_restore(void);
 

@@ -116,6 +116,20 @@ int host_file_open_output(const char *path, struct error *error)
     return descriptor;
 }
 
+int host_file_again_without_blocking(int descriptor)
+{
+    struct stat status;
+    if (isatty(descriptor) || (fstat(descriptor, &status) == 0 && S_ISFIFO(status.st_mode))) {
+        char path[32];
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", descriptor);
+        int again = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+        if (again >= 0) {
+            return again;
+        }
+    }
+    return fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
+}
+
 bool host_file_is_same(const char *left, const char *right)
 {
     struct stat a, b;

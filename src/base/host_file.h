@@ -32,6 +32,15 @@ int host_file_open(const char *path, const char *role, struct stat *status, stru
  */
 int host_file_open_output(const char *path, struct error *error);
 
+/*
+ * Opens to be written what a descriptor refers to once more, so that O_NONBLOCK is the caller's
+ * alone: on the shared description it would surprise whoever else holds the terminal or the pipe.
+ * Only where a new description means the same: a file would start at its beginning.
+ *
+ * Returns a descriptor to close, else a duplicate that may block, or -1 with errno.
+ */
+int host_file_again_without_blocking(int descriptor);
+
 /* True if both are there and are one file, by whatever names. Devices are none: /dev/null, say. */
 bool host_file_is_same(const char *left, const char *right);
 

@@ -6,7 +6,6 @@
 
 #include "backends/backend.h"
 #include "backends/console.h"
-#include "backends/terminal.h"
 #include "base/host_file.h"
 #include "base/log.h"
 #include "cli/choose_engine.h"
@@ -14,6 +13,7 @@
 #include "cli/crash_report.h"
 #include "cli/dump_state.h"
 #include "cli/engine_arguments.h"
+#include "cli/notice.h"
 #include "cli/outcome_report.h"
 #include "cli/run_options.h"
 #include "cli/watch.h"
@@ -59,18 +59,8 @@ static void help(FILE *out)
 
 /* ---- a run ---- */
 
-/* Text for people on stderr, also while the terminal is raw and a newline alone is not enough. */
-static void print_lines(const char *text)
-{
-    const char *end = terminal_is_raw() ? "\r\n" : "\n";
-    while (*text != '\0') {
-        size_t length = strcspn(text, "\n");
-        fprintf(stderr, "%.*s%s", (int)length, text, end);
-        text += length + (text[length] == '\n');
-    }
-}
-
-static void print_stats(void *context)
+/* While the guest runs. At the end they are printed whatever time that takes. */
+static void print_stats_now(void *context)
 {
     char *text = NULL;
     size_t size;
@@ -81,7 +71,7 @@ static void print_stats(void *context)
     }
     machine_print_stats(context, out);
     if (fclose(out) == 0) {
-        print_lines(text);
+        notice_print(text);
     }
     free(text);
 }
@@ -151,7 +141,7 @@ static int report(const struct run_options *options, struct machine *machine,
 {
     struct vm *vm = machine_vm(machine);
     if (options->print_stats) {
-        print_stats(machine);
+        machine_print_stats(machine, stderr);
     }
     if (crash_report_is_due(vm, result->outcome)) {
         crash_report_print(vm, vm->outcome_vcpu < vm->vcpu_count ? vm->outcome_vcpu : 0, stderr);
@@ -170,7 +160,7 @@ static int run_loaded(const struct run_options *options, struct machine *machine
     struct watch watch = {.timeout_ns = options->timeout_ns,
                           .ended = ended_by_signal,
                           .timed_out = timed_out,
-                          .print_stats = print_stats,
+                          .print_stats = print_stats_now,
                           .pause = pause_machine,
                           .context = machine};
     struct error error;

@@ -10,6 +10,7 @@
 #include "backends/terminal.h"
 #include "base/clock.h"
 #include "base/threads.h"
+#include "cli/notice.h"
 #include "cli/outcome_report.h"
 
 #define STOP_WATCHING        SIGUSR2
@@ -29,24 +30,32 @@ static bool is_ignored(int number)
     return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-static void fill_signals(sigset_t *set)
+static void add_signals(sigset_t *set, const int *numbers, size_t count)
 {
-    static const int others[] = {SIGUSR1, SIGTSTP, SIGCONT, STOP_WATCHING};
-    sigemptyset(set);
-    for (unsigned int i = 0; i < ENDING_SIGNALS; i++) {
-        if (!is_ignored(ending_signals[i])) {
-            sigaddset(set, ending_signals[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (!is_ignored(numbers[i])) {
+            sigaddset(set, numbers[i]);
         }
     }
-    for (unsigned int i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        sigaddset(set, others[i]);
-    }
+}
+
+static void fill_signals(sigset_t *set)
+{
+    static const int others[] = {SIGUSR1, SIGTSTP};
+    sigemptyset(set);
+    add_signals(set, ending_signals, ENDING_SIGNALS);
+    add_signals(set, others, sizeof(others) / sizeof(others[0]));
+    sigaddset(set, SIGCONT);
+    sigaddset(set, STOP_WATCHING);
 }
 
 void watch_block_signals(void)
 {
     sigset_t set;
     fill_signals(&set);
+    /* Not waited for: what sets the terminal looks first whose it is, and may come a moment late.
+     */
+    sigaddset(&set, SIGTTOU);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -80,8 +89,11 @@ static bool is_pending(int number)
     return sigismember(&pending, number) == 1;
 }
 
-static bool is_ending_signal_pending(void)
+static bool is_ending(const struct watch *watch)
 {
+    if (watch->ended_at != 0) {
+        return true;
+    }
     for (unsigned int i = 0; i < ENDING_SIGNALS; i++) {
         if (is_pending(ending_signals[i])) {
             return true;
@@ -90,36 +102,39 @@ static bool is_ending_signal_pending(void)
     return false;
 }
 
-/* SIGCONT is blocked, so what continued us waits until it is taken. */
+/*
+ * SIGCONT is blocked, so what continued us waits until it is taken. Where SIGSTOP stops nobody (the
+ * first process of a container) there is none, and a moment passes.
+ */
 static void take_continue(void)
 {
-    static const struct timespec at_once;
+    static const struct timespec moment = {.tv_nsec = 100000000};
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCONT);
-    sigtimedwait(&set, NULL, &at_once);
+    sigtimedwait(&set, NULL, &moment);
 }
 
 /*
  * As the default action of SIGTSTP would, but the terminal is the shell's meanwhile. A guest that
  * has the terminal can't go on in the background, where reading is an error: it stops again, as
- * editors do.
+ * editors do. SIGSTOP takes back a SIGCONT that has come since the last stop, so one is looked for
+ * before; what is left is the time between the look and the call.
  */
 static void stop_and_continue(const struct watch *watch)
 {
     watch->pause(watch->context, true);
+    notice_print("trapeze: the guest is paused until SIGCONT\n");
     bool was_raw = terminal_lend();
     bool is_ours;
-    print_problem("the guest is paused until SIGCONT");
     do {
-        /* SIGSTOP would take back a SIGCONT that has come since the last stop. */
         if (!is_pending(SIGCONT)) {
             /* To this thread: sent to the process, another might take it and this one run on. */
             raise(SIGSTOP);
         }
         take_continue();
         is_ours = terminal_is_ours(STDIN_FILENO);
-    } while (was_raw && !is_ours && !is_ending_signal_pending());
+    } while (was_raw && !is_ours && !is_ending(watch));
     terminal_return(was_raw && is_ours);
     watch->pause(watch->context, false);
 }
@@ -130,6 +145,9 @@ static void stop_and_continue(const struct watch *watch)
  */
 static void continued(const struct watch *watch)
 {
+    if (is_ending(watch)) {
+        return;
+    }
     if (terminal_is_raw() && !terminal_is_ours(STDIN_FILENO)) {
         stop_and_continue(watch);
         return;
