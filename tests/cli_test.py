@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -336,6 +337,26 @@ def test_own_signal(check, trapeze, guests):
         check.equal(process.wait(), QUIT, "SIGUSR2, then SIGTERM")
 
 
+def test_full_socket(check, trapeze, guests):
+    """Standard error may be a socket, as services have it: one that is full keeps nobody from ending the run."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            theirs.send(bytes(4096))
+    theirs.setblocking(True)
+    with started([trapeze, "run", "--engine", "null", "--flat", guests.file(LOOP)], stderr=theirs) as process:
+        wait_for_thread(process.pid, "watch")
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(0.2)
+        while process.poll() is None:  # the end has something to say, too: whoever asks twice does not wait for it
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        check.equal(process.wait(), QUIT, "standard error is a socket that is full")
+    ours.close()
+    theirs.close()
+
+
 def test_ignored_signal(check, trapeze, guests):
     """What was ignored when the program started stays ignored: that is how nohup works, and shells without job control."""
     with started(["sh", "-c", f"trap '' HUP TSTP; exec {trapeze} run --engine null --flat {guests.file(LOOP)}"]) as process:
@@ -357,13 +378,14 @@ def test_ignored_signal(check, trapeze, guests):
 def started(arguments, **more):
     """A program with text on its standard error, killed if it hangs."""
     more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True} | more
-    with subprocess.Popen(arguments, **more) as process:
-        guard = threading.Timer(PATIENCE, process.kill)
-        guard.start()
-        try:
+    process = subprocess.Popen(arguments, **more)
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    try:
+        with process:
             yield process
-        finally:
-            guard.cancel()
+    finally:
+        guard.cancel()
 
 
 def wait_for_thread(pid, name):
@@ -419,18 +441,22 @@ def test_terminal(check, trapeze, guests):
     terminal.hang_up()
     check.that(terminal.finish() in (QUIT, MONITOR_ERROR), f"a closed terminal: exit status {terminal.status}")
 
-    check_background(check, arguments)
-    check_early_background(check, trapeze, guests)
-
     terminal = Terminal([trapeze, "run", "--engine", "null", "--flat", "/nonexistent/image"])
     check.equal(terminal.finish(), USAGE, "an error on a terminal", terminal.text)
     check.that(terminal.is_restored(), "an error leaves the terminal alone")
     terminal.close()
 
 
-# A shell of some lines: it runs a job in the foreground, and is told when that stops or ends.
+# A shell of some lines: it runs a job in the foreground, and is told when that stops or ends. Its arguments are for how many
+# seconds at most, and the job.
 SHELL = r"""
 import os, signal, sys, termios, time
+def give_up(*_):
+    print("hung")
+    os.kill(job, signal.SIGKILL)
+    sys.exit(1)
+signal.signal(signal.SIGALRM, give_up)
+signal.alarm(int(sys.argv[1]))
 def is_raw():
     return not termios.tcgetattr(0)[3] & termios.ICANON
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -441,7 +467,7 @@ def start():
         os.setpgid(0, 0)
         os.tcsetpgrp(0, os.getpid())
         signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-        os.execv(sys.argv[1], sys.argv[1:])
+        os.execv(sys.argv[2], sys.argv[2:])
     return job
 def stopped():
     return os.WIFSTOPPED(os.waitpid(job, os.WUNTRACED)[1])
@@ -511,32 +537,35 @@ os.tcsetpgrp(0, os.getpid())
 print("early: stopped:", stopped())
 os.kill(job, signal.SIGCONT)
 print("early, continued: stopped:", stopped(), "settings kept:", termios.tcgetattr(0) == settings)
+os.tcsetpgrp(0, job)
+os.kill(job, signal.SIGCONT)
+while not is_raw():
+    time.sleep(0.01)
+os.kill(job, signal.SIGSTOP)
+stopped()
 end_in_background("early")
 """
 
 
-def check_background(check, arguments):
-    """Continued in the background it stops again, and leaves the terminal to the shell; a signal ends it even there."""
-    terminal = Terminal([sys.executable, "-c", JOB_CONTROL, *arguments])
+def check_job(check, script, arguments, *wanted):
+    terminal = Terminal([sys.executable, "-c", script, max(1, int(PATIENCE / 2)), *arguments])
     terminal.finish()
-    for expected in ("stopped: True raw: False", "background: stopped: True raw: False",
-                     "SIGSTOP: stopped: True", "SIGSTOP, background: stopped: True settings kept: True",
-                     f"after SIGTSTP: ended: {QUIT} raw: False", f"after SIGSTOP: ended: {QUIT} raw: False"):
+    for expected in wanted:
         check.contains(terminal.text, expected, "job control")
     terminal.close()
 
 
-def check_early_background(check, trapeze, guests):
-    """Put into the background before it has the terminal, it does not take it there."""
-    image = guests.file(LOOP)
-    os.truncate(image, 100 << 20)
-    terminal = Terminal([sys.executable, "-c", EARLY_BACKGROUND, trapeze, "run", "--engine", "null", "--memory", "256M", "--mode",
-                         "long", "--at", "0x100000", "--flat", image])
-    terminal.finish()
-    for expected in ("early: stopped: True", "early, continued: stopped: True settings kept: True",
-                     f"early: ended: {QUIT} raw: False"):
-        check.contains(terminal.text, expected, "job control, early")
-    terminal.close()
+def test_job_control(check, trapeze, guests):
+    """In the background it stops again, and leaves the terminal to the shell; a signal ends it even there."""
+    run_null = [trapeze, "run", "--engine", "null", "--flat", guests.file(LOOP)]
+    check_job(check, JOB_CONTROL, run_null, "stopped: True raw: False", "background: stopped: True raw: False",
+              "SIGSTOP: stopped: True", "SIGSTOP, background: stopped: True settings kept: True",
+              f"after SIGTSTP: ended: {QUIT} raw: False", f"after SIGSTOP: ended: {QUIT} raw: False")
+    large = guests.file(LOOP)
+    os.truncate(large, 100 << 20)
+    run_large = [trapeze, "run", "--engine", "null", "--memory", "256M", "--mode", "long", "--at", "0x100000", "--flat", large]
+    check_job(check, EARLY_BACKGROUND, run_large, "early: stopped: True", "early, continued: stopped: True settings kept: True",
+              f"early: ended: {QUIT} raw: False")
 
 
 # ---- guests, on every engine that this host has ----
@@ -882,8 +911,10 @@ def main():
         test_lost_output(check, trapeze, guests)
         test_timeout_and_signals(check, trapeze, guests)
         test_own_signal(check, trapeze, guests)
+        test_full_socket(check, trapeze, guests)
         test_ignored_signal(check, trapeze, guests)
         test_terminal(check, trapeze, guests)
+        test_job_control(check, trapeze, guests)
         engines = test_probe(check, trapeze)
         for engine in engines:
             if engine == "kvm":

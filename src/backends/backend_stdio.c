@@ -2,6 +2,7 @@
 #include "backends/backend.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -31,6 +32,10 @@ static void stdio_start(struct backend *backend)
 {
     if (backend->has_escapes) {
         terminal_make_raw();
+        if (!terminal_is_ours(STDIN_FILENO)) {
+            /* Put into the background meanwhile: as if continued there, which stops it again. */
+            kill(getpid(), SIGCONT);
+        }
     }
 }
 

@@ -28,10 +28,12 @@ bool terminal_is_ours(int descriptor)
     return foreground < 0 || foreground == getpgrp();
 }
 
-static bool is_as_we_made_it(void)
+/* In the background: it has come to the shell, not to another program, and is as we left it. */
+static bool is_left_to_the_shell(void)
 {
     struct termios now;
-    return tcgetattr(terminal_descriptor, &now) == 0 && now.c_iflag == settings_made.c_iflag &&
+    return tcgetpgrp(terminal_descriptor) == getsid(0) &&
+           tcgetattr(terminal_descriptor, &now) == 0 && now.c_iflag == settings_made.c_iflag &&
            now.c_oflag == settings_made.c_oflag && now.c_cflag == settings_made.c_cflag &&
            now.c_lflag == settings_made.c_lflag;
 }
@@ -40,7 +42,7 @@ static bool is_as_we_made_it(void)
 static void put_back(void)
 {
     if (atomic_exchange(&is_raw, false)) {
-        if (terminal_is_ours(terminal_descriptor) || is_as_we_made_it()) {
+        if (terminal_is_ours(terminal_descriptor) || is_left_to_the_shell()) {
             tcsetattr(terminal_descriptor, TCSANOW, &settings_before);
         }
         log_set_raw_terminal(false);

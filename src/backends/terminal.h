@@ -33,8 +33,8 @@ int terminal_keep(int descriptor, struct error *error);
 void terminal_make_raw(void);
 
 /*
- * Puts the kept settings back; harmless when the terminal is not raw. In the background settings
- * that somebody else has made are left alone: a shell has its own.
+ * Puts the kept settings back; harmless when the terminal is not raw. In the background it does
+ * so only for a shell that has left the settings as they were; most have their own.
  */
 void terminal_restore(void);
 

@@ -14,21 +14,26 @@
 
 #define PATIENCE_MS 1000u
 
+/* False when the time is over. */
 static bool wait_for_room(int descriptor, uint64_t deadline_ms)
 {
     uint64_t now = clock_now_ns() / 1000000;
     struct pollfd room = {.fd = descriptor, .events = POLLOUT};
-    return now < deadline_ms && poll(&room, 1, (int)(deadline_ms - now)) >= 0;
+    return poll(&room, 1, now < deadline_ms ? (int)(deadline_ms - now) : 0) != 0;
 }
 
 static bool put(int descriptor, const char *bytes, size_t count, uint64_t deadline_ms)
 {
     while (count != 0) {
+        /* A socket, or another user's terminal, may block: not while it has room. */
+        if (!wait_for_room(descriptor, deadline_ms)) {
+            return false;
+        }
         ssize_t written = write(descriptor, bytes, count);
         if (written >= 0) {
             bytes += written;
             count -= (size_t)written;
-        } else if (errno != EINTR && (errno != EAGAIN || !wait_for_room(descriptor, deadline_ms))) {
+        } else if (errno != EINTR && errno != EAGAIN) {
             return false;
         }
     }

@@ -53,8 +53,7 @@ void watch_block_signals(void)
 {
     sigset_t set;
     fill_signals(&set);
-    /* Not waited for: what sets the terminal looks first whose it is, and may come a moment late.
-     */
+    /* Not waited for: who sets the terminal looks whose it is first, and must not stop there. */
     sigaddset(&set, SIGTTOU);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
@@ -194,7 +193,9 @@ static void *watch_thread(void *context)
             watch->timed_out(watch->context);
             break;
         case SIGUSR1:
-            watch->print_stats(watch->context);
+            if (!is_ending(watch)) {
+                watch->print_stats(watch->context);
+            }
             break;
         case SIGTSTP:
             stop_and_continue(watch);
