@@ -42,6 +42,7 @@ GROUP = "root:x:0:\nuser:x:1000:\nkvm:x:104:user\nnogroup:x:65534:\n"
 WORK_PREFIX = "trapeze-lab-"  # of directories for temporary files
 FRESH = 60                    # seconds within which one may not have been locked yet
 HEARTBEAT = 0.5               # seconds between two interrupts, see wait()
+COMMAND_STARTS = "lab: the command starts"  # what init says then
 RESULTS_BYTES = 512 << 20  # of the disk for results; a sparse file
 PR_SET_PDEATHSIG = 1       # of <sys/prctl.h>
 LIBC = ctypes.CDLL(None)
@@ -169,12 +170,15 @@ def qemu_command(work, cpus, memory):
             "-initrd", f"{work}/archive", "-append", "console=ttyS0 quiet panic=-1"]
 
 
-def console_tail(work):
+def console(work):
     try:
-        lines = (work / "console").read_text(errors="replace").splitlines()
+        return (work / "console").read_text(errors="replace")
     except OSError:
-        lines = []
-    return "\n".join("    " + line.rstrip() for line in lines[-12:]) or "    (nothing)"
+        return ""
+
+
+def console_tail(work):
+    return "\n".join("    " + line.rstrip() for line in console(work).splitlines()[-12:]) or "    (nothing)"
 
 
 def results(work, out):
@@ -269,16 +273,17 @@ def wait(machine, work, timeout, stdout, silence):
     Meanwhile it is sent a byte now and then. QEMU 7.2 sometimes forgets, when a guest of the machine's KVM was running, that
     the processor has an interrupt to take: its local APIC has the timer's vector in IRR, nothing masks it, and the
     processor sleeps in HLT with interrupts enabled for ever. Any other interrupt makes QEMU look there again; the serial
-    line's does.
+    line's does. Not before the command starts: until init has set the line it would echo the byte into the output.
     """
     began = spoken = beaten = time.monotonic()
-    size = 0
+    size, has_started = 0, False
     while machine.poll() is None:
         now = time.monotonic()
         if now - beaten >= HEARTBEAT:
             beaten = now
+            has_started = has_started or COMMAND_STARTS in console(work)
             with contextlib.suppress(BrokenPipeError):
-                os.write(machine.stdin.fileno(), b"\n")
+                os.write(machine.stdin.fileno(), b"\n" if has_started else b"")
         if silence and os.fstat(stdout.fileno()).st_size != size:
             size, spoken = os.fstat(stdout.fileno()).st_size, now
         if now - began > timeout or (silence and now - spoken > silence):
