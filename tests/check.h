@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static unsigned int check_passed, check_failed, check_skipped;
 
@@ -24,6 +25,12 @@ static inline bool check_report(bool good, const char *file, int line, const cha
         fprintf(stderr, "%s:%d: FAILED: %s\n", file, line, what);
     }
     return good;
+}
+
+/* How often something is repeated: a tenth where the environment says that machines are slow. */
+static inline unsigned int check_rounds(unsigned int many)
+{
+    return getenv("TRAPEZE_TEST_FEW") != NULL ? many / 10 : many;
 }
 
 static inline bool check_equal(uint64_t actual, uint64_t expected, const char *file, int line,

@@ -14,11 +14,10 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-from harness import PATIENCE, ROOT, Checks, Terminal, run
+from harness import PATIENCE, ROOT, Checks, Terminal, run, started, wait_for_thread
 
 OK, RULES_BROKEN, RESET, PANIC, TRIPLE_FAULT, STUCK, TIMEOUT, MONITOR_ERROR, USAGE, QUIT = 0, 1, 120, 121, 122, 123, 124, 125, 126, 130
 
@@ -298,6 +297,16 @@ def test_lost_output(check, trapeze, guests):
 
 # ---- the null engine: runs without a guest ----
 
+def read_statistics(process):
+    """The lines up to the last one that SIGUSR1 asks for."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("ran for"):
+            break
+    return lines
+
+
 def test_timeout_and_signals(check, trapeze, guests):
     loop = guests.file(LOOP)
     result = run([trapeze, "run", "--engine", "null", "--flat", loop, "--timeout", "0.2", "--stats"])
@@ -309,11 +318,7 @@ def test_timeout_and_signals(check, trapeze, guests):
             # SIGUSR1 first: its answer shows that the run is under way.
             wait_for_thread(process.pid, "watch")
             process.send_signal(signal.SIGUSR1)
-            lines = []
-            for line in process.stderr:
-                lines.append(line)
-                if line.startswith("ran for"):
-                    break
+            lines = read_statistics(process)
             process.send_signal(number)
             rest = process.stderr.read()
             check.equal(process.wait(), QUIT, f"{number.name}", "".join(lines) + rest)
@@ -327,9 +332,7 @@ def test_own_signal(check, trapeze, guests):
         wait_for_thread(process.pid, "watch")
         process.send_signal(signal.SIGUSR2)
         process.send_signal(signal.SIGUSR1)
-        for line in process.stderr:
-            if line.startswith("ran for"):
-                break
+        read_statistics(process)
         process.send_signal(signal.SIGUSR2)
         time.sleep(0.05)  # with both waiting the kernel hands out SIGTERM first, and that would show nothing
         process.send_signal(signal.SIGTERM)
@@ -364,41 +367,12 @@ def test_ignored_signal(check, trapeze, guests):
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTSTP)
         process.send_signal(signal.SIGUSR1)  # its answer shows that they have been passed over
-        for line in process.stderr:
-            if line.startswith("ran for"):
-                break
+        read_statistics(process)
         process.send_signal(signal.SIGTERM)
         text = process.stderr.read()
         check.contains(text, "SIGTERM", "an ignored SIGHUP does not end the run")
         check.that("paused" not in text, "an ignored SIGTSTP does not stop it", text)
         check.equal(process.wait(), QUIT, "ignored signals, then SIGTERM")
-
-
-@contextlib.contextmanager
-def started(arguments, **more):
-    """A program with text on its standard error, killed if it hangs."""
-    more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True} | more
-    process = subprocess.Popen(arguments, **more)
-    guard = threading.Timer(PATIENCE, process.kill)
-    guard.start()
-    try:
-        with process:
-            yield process
-    finally:
-        guard.cancel()
-
-
-def wait_for_thread(pid, name):
-    """Until a process has a thread of that name, or has ended, or hangs."""
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        try:
-            names = [path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if name in names or not names:
-            return
-        time.sleep(0.005)
 
 
 def test_terminal(check, trapeze, guests):
@@ -459,6 +433,9 @@ signal.signal(signal.SIGALRM, give_up)
 signal.alarm(int(sys.argv[1]))
 def is_raw():
     return not termios.tcgetattr(0)[3] & termios.ICANON
+def wait_until_raw():
+    while not is_raw():
+        time.sleep(0.01)
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 settings = termios.tcgetattr(0)
 def start():
@@ -487,8 +464,7 @@ def end_in_background(what):
 
 JOB_CONTROL = SHELL + r"""
 job = start()
-while not is_raw():
-    time.sleep(0.01)
+wait_until_raw()
 os.kill(job, signal.SIGTSTP)
 print("stopped:", stopped(), "raw:", is_raw())
 os.tcsetpgrp(0, os.getpid())
@@ -496,8 +472,7 @@ os.kill(job, signal.SIGCONT)
 print("background: stopped:", stopped(), "raw:", is_raw())
 os.tcsetpgrp(0, job)
 os.kill(job, signal.SIGCONT)
-while not is_raw():
-    time.sleep(0.01)
+wait_until_raw()
 os.kill(job, signal.SIGSTOP)
 print("SIGSTOP: stopped:", stopped())
 os.tcsetpgrp(0, os.getpid())
@@ -506,14 +481,12 @@ os.kill(job, signal.SIGCONT)
 print("SIGSTOP, background: stopped:", stopped(), "settings kept:", termios.tcgetattr(0) == settings)
 os.tcsetpgrp(0, job)
 os.kill(job, signal.SIGCONT)
-while not is_raw():
-    time.sleep(0.01)
+wait_until_raw()
 os.kill(job, signal.SIGTSTP)
 stopped()
 end_in_background("after SIGTSTP")
 job = start()
-while not is_raw():
-    time.sleep(0.01)
+wait_until_raw()
 os.kill(job, signal.SIGSTOP)
 stopped()
 end_in_background("after SIGSTOP")
@@ -539,8 +512,7 @@ os.kill(job, signal.SIGCONT)
 print("early, continued: stopped:", stopped(), "settings kept:", termios.tcgetattr(0) == settings)
 os.tcsetpgrp(0, job)
 os.kill(job, signal.SIGCONT)
-while not is_raw():
-    time.sleep(0.01)
+wait_until_raw()
 os.kill(job, signal.SIGSTOP)
 stopped()
 end_in_background("early")
@@ -751,11 +723,9 @@ def test_stats_of_a_loop(check, trapeze, guests, engine):
         runs, give_up = 0, time.monotonic() + PATIENCE
         while runs == 0 and time.monotonic() < give_up:
             process.send_signal(signal.SIGUSR1)
-            for line in process.stderr:
+            for line in read_statistics(process):
                 if line.startswith("vCPU 0"):
                     runs = int(re.search(r"(\d+) runs", line)[1])
-                if line.startswith("ran for"):
-                    break
         process.send_signal(signal.SIGTERM)
         process.stderr.read()
         check.equal(process.wait(), QUIT, f"{engine}: SIGUSR1 and a loop")

@@ -3,6 +3,7 @@
 The last line of a test is 'N passed, N failed, N skipped', like that of the tests in C.
 """
 
+import contextlib
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -94,6 +96,33 @@ def run(arguments, stdin=subprocess.DEVNULL, timeout=PATIENCE, **more):
             output, errors = process.communicate()
             errors += b"\n(the test stopped it: hung)"
         return Result(process.returncode, (output or b"").decode(errors="replace"), errors.decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def started(arguments, **more):
+    """A program with text on its standard error, killed if it hangs."""
+    more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True} | more
+    process = subprocess.Popen(arguments, **more)
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    try:
+        with process:
+            yield process
+    finally:
+        guard.cancel()
+
+
+def wait_for_thread(pid, name):
+    """Until a process has a thread of that name, or has ended, or hangs."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        try:
+            names = [path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if name in names or not names:
+            return
+        time.sleep(0.005)
 
 
 class Terminal:

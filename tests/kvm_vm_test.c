@@ -260,12 +260,6 @@ static unsigned int open_descriptors(void)
     return count;
 }
 
-/* How often something is repeated: a tenth where the environment says that machines are slow. */
-static unsigned int cycles(unsigned int many)
-{
-    return getenv("TRAPEZE_TEST_FEW") != NULL ? many / 10 : many;
-}
-
 #define START_STOPS 300u
 
 /* Start and stop, at different moments, leaves nothing open. */
@@ -274,7 +268,7 @@ static void test_start_stop(void)
     static const uint8_t code[] = {0xeb, 0xfe};
     static const char *const arguments[] = {NULL, "irqchip=split", "irqchip=none"};
     unsigned int before = open_descriptors();
-    for (unsigned int i = 0; i < cycles(START_STOPS); i++) {
+    for (unsigned int i = 0; i < check_rounds(START_STOPS); i++) {
         struct vm *vm = make_vm(2, arguments[i % 3]);
         kvm_guest_prepare(vm->memory, KVM_GUEST_REAL, code, sizeof(code), &vm->vcpus[0].initial);
         start(vm);
@@ -316,7 +310,7 @@ static void test_a_thousand_vms(void)
     unsigned long resident = 0, mapped = 0, resident_after = 0, mapped_after = 0;
     /* The kernel joins pages to huge ones when it likes: 2 MiB where there were some KiB. */
     CHECK_EQUAL(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
-    for (unsigned int i = 0; i < cycles(VMS); i++) {
+    for (unsigned int i = 0; i < check_rounds(VMS); i++) {
         struct bench bench;
         failed += open_bench(&bench, NULL, NULL) ? 0 : 1;
         close_bench(&bench);

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from harness import PATIENCE, Checks, run
+from harness import PATIENCE, Checks, run, wait_for_thread
 
 OK, PANIC, TIMEOUT, USAGE, QUIT, MONITOR_ERROR = 0, 121, 124, 126, 130, 125
 F_SETPIPE_SZ = 1031  # of <fcntl.h>
@@ -192,7 +192,7 @@ def test_stalled_reader(check, trapeze, directory):
     check.equal(result.errors.count("tracing ends here"), 1, "a reader that stalls is told once", result)
     with subprocess.Popen([trapeze, "run", "--engine", "soft", "--flat", guest(directory, FOR_EVER), "--console", "none",
                            "--trace", fifo], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: (Path("/proc") / str(process.pid) / "task").exists() and "trace" in names_of_threads(process.pid))
+        wait_for_thread(process.pid, "trace")
         process.send_signal(signal.SIGTERM)
         try:
             errors = process.communicate(timeout=PATIENCE)[1]
@@ -201,13 +201,6 @@ def test_stalled_reader(check, trapeze, directory):
             errors = process.communicate()[1] + "\n(the test stopped it: hung)"
     check.equal(process.returncode, QUIT, "a reader that stalls: SIGTERM", errors)
     os.close(reader)
-
-
-def names_of_threads(process):
-    try:
-        return [name.read_text(encoding="utf-8").strip() for name in Path(f"/proc/{process}/task").glob("*/comm")]
-    except OSError:  # one that has just ended
-        return []
 
 
 def test_files(check, trapeze, directory):

@@ -1,6 +1,5 @@
 /* VMs that stand still and go on, on the scripted engine and on those that run code. */
 #include <sched.h>
-#include <stdlib.h>
 
 #include "engines/kvm/kvm.h"
 #include "engines/kvm/kvm_guest.h"
@@ -193,8 +192,7 @@ static void *pause_again_and_again(void *context)
 /* Two that pause, one that stops: nobody waits for ever. */
 static void test_races(void)
 {
-    unsigned int rounds = getenv("TRAPEZE_TEST_FEW") != NULL ? 20 : 200;
-    for (unsigned int i = 0; i < rounds; i++) {
+    for (unsigned int i = 0; i < check_rounds(200); i++) {
         struct vm *vm = make_scripted(2);
         pthread_t threads[2];
         if (i % 2 == 0) {

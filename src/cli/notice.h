@@ -2,8 +2,9 @@
  * What a person asked for while the guest runs, on stderr.
  *
  * Purpose: the thread that prints it is the one that ends the run when a signal says so, and must
- * not wait for ever for a terminal or a pipe that takes nothing. Owner:   no state. Thread: any;
- * not async-signal-safe.
+ *          not wait for ever for a terminal or a pipe that takes nothing.
+ * Owner:   no state.
+ * Thread:  any; not async-signal-safe.
  */
 #ifndef TRAPEZE_CLI_NOTICE_H
 #define TRAPEZE_CLI_NOTICE_H

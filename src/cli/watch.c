@@ -147,11 +147,11 @@ static void continued(const struct watch *watch)
     if (is_ending(watch)) {
         return;
     }
-    if (terminal_is_raw() && !terminal_is_ours(STDIN_FILENO)) {
-        stop_and_continue(watch);
-        return;
-    }
     if (terminal_is_raw()) {
+        if (!terminal_is_ours(STDIN_FILENO)) {
+            stop_and_continue(watch);
+            return;
+        }
         terminal_make_raw();
     }
     watch->pause(watch->context, true);

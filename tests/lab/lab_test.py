@@ -184,10 +184,10 @@ def ending_case(name, append, status, words):
 
 
 # A person at a terminal: waits for the prompt, types, and the shell answers.
-SHELL = """
+SHELL = f"""
 mkfifo keys
 trapeze run --engine kvm --kernel /data/vmlinuz --initrd /data/initramfs.cpio.gz --append 'console=ttyS0 quiet noxsave' \\
-    --timeout 100 <keys >screen &
+    --timeout {RUN_PATIENCE} <keys >screen &
 exec 3>keys
 until grep -q 'guest# ' screen || ! kill -0 $!; do sleep 0.1; done
 echo 'echo answer $((6 * 7)); poweroff -f' >&3
